@@ -1,0 +1,5 @@
+//! From YAML to values that cannot be wrong, with every mistake explained.
+
+pub mod model;
+
+pub use model::Config;

@@ -1,0 +1,9 @@
+//! Hareway: an integration bridge between HTTP and AMQP 0-9-1.
+
+pub mod buffer;
+pub mod config;
+pub mod message;
+pub mod policy;
+pub mod task;
+pub mod telemetry;
+pub mod template;
