@@ -1,0 +1,62 @@
+//! Consuming: bounded deliveries, each settled exactly once.
+
+use tokio::sync::mpsc;
+
+use crate::message::Message;
+
+/// A message and the right to settle it.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    pub settle: Settle,
+}
+
+/// The right to settle one delivery. Dropping it requeues the message.
+#[derive(Debug)]
+#[must_use = "an unsettled delivery is requeued"]
+pub struct Settle {
+    tag: u64,
+    verdicts: mpsc::Sender<(u64, Verdict)>,
+    done: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Ack,
+    Requeue,
+}
+
+// === impl Settle ===
+
+impl Settle {
+    /// Takes the message off its queue.
+    pub fn ack(mut self) {
+        self.send(Verdict::Ack);
+    }
+
+    /// Gives the message back to its queue.
+    pub fn requeue(mut self) {
+        self.send(Verdict::Requeue);
+    }
+
+    /// Whether the channel that delivered the message still lives; if not, the broker has
+    /// requeued it already and nothing done here reaches it.
+    pub fn is_live(&self) -> bool {
+        !self.verdicts.is_closed()
+    }
+
+    fn send(&mut self, verdict: Verdict) {
+        self.done = true;
+        // The channel holds as many verdicts as there can be unsettled deliveries, so it is never
+        // full; when it is closed the session is over and the broker has requeued the message.
+        drop(self.verdicts.try_send((self.tag, verdict)));
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        if !self.done {
+            self.send(Verdict::Requeue);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Confirmed publishing: every publish ends in one exact [`Outcome`].
+//!
+//! Requests wait in one bounded queue. Each lane is a task that owns one confirm-mode channel,
+//! takes a window of requests from the queue, writes them in order, awaits all their confirms and
+//! only then matches the returned messages.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use lapin::{BasicProperties, types::ShortString};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+/// One message to publish: mandatory always, persistent where its properties say so.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Empty: the default exchange.
+    pub exchange: ShortString,
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+}
+
+/// What became of a publish. Only [`Outcome::Routed`] is success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Confirmed by the broker and in at least one queue.
+    Routed,
+    /// Confirmed by the broker, but returned: no queue took it, or the exchange does not exist.
+    Unroutable,
+    /// The broker refused it: a queue is full (`x-overflow: reject-publish`).
+    Nacked,
+    /// Larger than the broker allows.
+    TooLarge,
+    /// The broker closed the channel over this publish, for this reason.
+    Refused(String),
+    /// No confirm in time, or the connection broke between write and confirm: it may exist.
+    Unknown,
+    /// Not written: the broker is not connected.
+    Unavailable,
+    /// Not written: the broker blocks publishers (memory or disk alarm).
+    Blocked,
+    /// Not written: as many publishes as the limit allows are under way.
+    Overloaded,
+}
+
+/// Whether publishing is possible at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    Open,
+    Down,
+    Blocked,
+}
+
+/// A handle to publish with; clones share the lanes.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    queue: mpsc::Sender<Request>,
+    gate: watch::Receiver<Gate>,
+    in_flight: Arc<Semaphore>,
+    limit: usize,
+}
+
+/// A publish on its way to a lane.
+pub(super) struct Request {
+    pub(super) publish: Publish,
+    pub(super) deadline: Instant,
+    answer: oneshot::Sender<Outcome>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Outcome {
+    /// The label of `hareway_published_total`.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Routed => "routed",
+            Self::Unroutable => "unroutable",
+            Self::Nacked => "nacked",
+            Self::TooLarge => "too_large",
+            Self::Refused(_) => "refused",
+            Self::Unknown => "unknown",
+            Self::Unavailable => "unavailable",
+            Self::Blocked => "blocked",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// The handle, and the queue from which lanes take.
+    pub(super) fn new(
+        limit: usize,
+        gate: watch::Receiver<Gate>,
+    ) -> (Self, mpsc::Receiver<Request>) {
+        let (queue, requests) = mpsc::channel(limit);
+        (
+            Self {
+                queue,
+                gate,
+                in_flight: Arc::new(Semaphore::new(limit)),
+                limit,
+            },
+            requests,
+        )
+    }
+
+    /// Publishes and waits at most `timeout` for the outcome.
+    ///
+    /// Dropping the future does not take back a publish that has begun.
+    pub async fn publish(&self, publish: Publish, timeout: Duration) -> Outcome {
+        match *self.gate.borrow() {
+            Gate::Open => {}
+            Gate::Down => return Outcome::Unavailable,
+            Gate::Blocked => return Outcome::Blocked,
+        }
+        let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
+            return Outcome::Overloaded;
+        };
+        let (answer, outcome) = oneshot::channel();
+        let deadline = Instant::now() + timeout;
+        let request = Request {
+            publish,
+            deadline,
+            answer,
+            _permit: permit,
+        };
+        if self.queue.try_send(request).is_err() {
+            return Outcome::Unavailable;
+        }
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Outcome::Unknown,
+        }
+    }
+
+    /// From 0 to 1: how much of the in-flight limit is used.
+    pub fn used_ratio(&self) -> f64 {
+        let used = self
+            .limit
+            .saturating_sub(self.in_flight.available_permits());
+        used as f64 / self.limit.max(1) as f64
+    }
+
+    /// Whether publishing is possible at this moment.
+    pub fn gate(&self) -> Gate {
+        *self.gate.borrow()
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Tells the requester; it may have gone, which is no matter.
+    pub(super) fn answer(self, outcome: Outcome) {
+        drop(self.answer.send(outcome));
+    }
+}
