@@ -5,6 +5,7 @@ pub mod buffer;
 pub mod config;
 pub mod message;
 pub mod policy;
+pub mod server;
 pub mod task;
 pub mod telemetry;
 pub mod template;
