@@ -1,0 +1,21 @@
+//! What Hareway promises, shown on a real RabbitMQ: one file per behaviour.
+//!
+//! `AMQP_URL` names the broker that the tests share; without it one is started for the run. Tests
+//! that harm their broker start a node of their own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its tasks end with its runtime"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "nothing outside this binary can reach it anyway"
+)]
+
+mod harness;
+mod support;
