@@ -1,5 +1,6 @@
 //! Hareway: an integration bridge between HTTP and AMQP 0-9-1.
 
+pub mod admin;
 pub mod amqp;
 pub mod buffer;
 pub mod config;

@@ -1,11 +1,16 @@
 //! A plain HTTP/1 client on a socket, for tests: what it sends is exactly what the test says.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
+};
+
+use crate::config::{
+    Config,
+    model::{Admin, Amqp, Http, QueueType, Store, TopologyMode},
 };
 
 /// Longer than anything a test waits for.
@@ -104,5 +109,43 @@ impl Answer {
 
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("a JSON body")
+    }
+}
+
+/// A configuration without routes.
+pub(crate) fn config() -> Config {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Config {
+        amqp: Amqp {
+            urls: Vec::new(),
+            ca_file: None,
+            identity: None,
+            topology: TopologyMode::None,
+            queue_type: QueueType::Quorum,
+            lanes: 1,
+            window: 1,
+            in_flight: 100,
+            heartbeat: PATIENCE,
+            connect_timeout: PATIENCE,
+            reconnect_max: PATIENCE,
+            instance: "test".to_owned(),
+            reply_queue_expires: PATIENCE,
+        },
+        http: Http {
+            listen,
+            body_limit: 1000,
+            connections: 100,
+            header_timeout: PATIENCE,
+            body_timeout: PATIENCE,
+        },
+        admin: Admin { listen },
+        store: Store {
+            path: "data".into(),
+        },
+        buffer_limit: 1 << 20,
+        drain_timeout: PATIENCE,
+        exchanges: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        routes: Vec::new(),
     }
 }

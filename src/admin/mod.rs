@@ -1,0 +1,165 @@
+//! The operator's listener: health, metrics, routes, version. Loopback unless configured otherwise.
+
+mod describe;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use describe::Described;
+
+use crate::{
+    config::{Config, model::Route},
+    server::{self, Handler, Kind, Limits, Problem, Response},
+    telemetry::Metrics,
+};
+
+/// Scrapers, probes and people; far fewer than callers.
+const CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+/// A part that keeps this process from being ready, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NotReady {
+    pub part: String,
+    pub reason: String,
+}
+
+/// What the running bridge tells about itself.
+pub trait State: Send + Sync + 'static {
+    /// Everything that is not well; empty means ready.
+    fn readiness(&self) -> Vec<NotReady>;
+
+    /// Brings gauges up to date that nothing else moves; called before each scrape.
+    fn refresh(&self);
+
+    /// What the route does at this moment, in a few words.
+    fn route_state(&self, route: &Route) -> String;
+}
+
+/// The admin side.
+pub struct Admin<S> {
+    config: Arc<Config>,
+    metrics: Metrics,
+    state: S,
+}
+
+impl<S: State> Admin<S> {
+    pub fn new(config: Arc<Config>, metrics: Metrics, state: S) -> Self {
+        Self {
+            config,
+            metrics,
+            state,
+        }
+    }
+
+    /// Serves until `stop`; returns when all connections are done, or soon after `abort`.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) -> usize {
+        let limits = Limits {
+            connections: CONNECTIONS,
+            header_timeout: HEADER_TIMEOUT,
+            used: None,
+        };
+        server::serve(listener, Arc::new(self), limits, stop, abort).await
+    }
+
+    fn respond(&self, method: &Method, path: &str) -> Response {
+        let page: fn(&Self) -> Response = match path {
+            "/healthz" => |_| json(StatusCode::OK, &json!({ "status": "alive" })),
+            "/readyz" => Self::readiness,
+            "/metrics" => Self::scrape,
+            "/routes" => Self::routes,
+            "/version" => |_| {
+                let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+                json(StatusCode::OK, &json!({ "name": name, "version": version }))
+            },
+            _ => {
+                let known = "there are /healthz, /readyz, /metrics, /routes and /version";
+                return Problem::new(Kind::NotFound, known).into_response();
+            }
+        };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Problem::not_allowed(ALLOW).into_response();
+        }
+        page(self)
+    }
+
+    fn readiness(&self) -> Response {
+        let reasons = self.state.readiness();
+        let (status, word) = match reasons.as_slice() {
+            [] => (StatusCode::OK, "ready"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        };
+        json(status, &json!({ "status": word, "reasons": reasons }))
+    }
+
+    fn scrape(&self) -> Response {
+        self.state.refresh();
+        match self.metrics.render() {
+            Ok(text) => answer(
+                StatusCode::OK,
+                HeaderValue::from_static("text/plain; version=0.0.4"),
+                text,
+            ),
+            Err(error) => {
+                tracing::error!(%error, "cannot write the metrics");
+                let problem = Problem::new(Kind::Internal, "the metrics cannot be written");
+                problem.into_response()
+            }
+        }
+    }
+
+    fn routes(&self) -> Response {
+        let describe = |route: &Arc<Route>| {
+            let described = Described::new(route);
+            json!({
+                "name": &*described.name,
+                "place": described.place,
+                "flow": described.flow,
+                "from": described.from,
+                "to": described.to,
+                "guarantee": described.guarantee,
+                "state": self.state.route_state(route),
+            })
+        };
+        let routes: Vec<_> = self.config.routes.iter().map(describe).collect();
+        json(StatusCode::OK, &json!({ "routes": routes }))
+    }
+}
+
+impl<S: State> Handler for Admin<S> {
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response> + Send + 'static {
+        std::future::ready(self.respond(request.method(), request.uri().path()))
+    }
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    answer(status, kind, value.to_string())
+}
+
+fn answer(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
