@@ -12,3 +12,7 @@ pub struct Message {
     pub properties: BasicProperties,
     pub body: Bytes,
 }
+
+/// The header by which the publisher recognises its returned messages. It stays on the message and
+/// means nothing to anybody else.
+pub const RETURN_ID: &str = "hareway-return-id";

@@ -4,6 +4,9 @@
 //! takes a window of requests from the queue, writes them in order, awaits all their confirms and
 //! only then matches the returned messages.
 
+mod lane;
+mod window;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -12,6 +15,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
+
+pub(super) use lane::{Lane, Requests};
 
 /// One message to publish: mandatory always, persistent where its properties say so.
 #[derive(Debug, Clone)]

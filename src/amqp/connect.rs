@@ -1,0 +1,63 @@
+//! One connection attempt.
+
+use lapin::{Connection, ConnectionProperties, runtime, tcp::OwnedTLSConfig};
+
+use super::error::{Error, bounded};
+use crate::config::model::{Amqp, BrokerUrl};
+
+/// Which of the two connections: each has its own, so that an alarm that blocks publishing cannot
+/// hold back acknowledgements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Publish,
+    Consume,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+}
+
+/// Connects to `url` within the configured time.
+pub async fn connect(config: &Amqp, url: &BrokerUrl, role: Role) -> Result<Connection, Error> {
+    let mut uri = url.uri.clone();
+    uri.query.heartbeat = Some(u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX));
+    let limit_ms = u64::try_from(config.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+    uri.query.connection_timeout = Some(limit_ms);
+    let name = format!("hareway {} {}", config.instance, role.as_str());
+    let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
+    let tls = tls(config).await?;
+    let runtime = runtime::default_runtime()?;
+    let connecting = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    bounded(config.connect_timeout, "connecting", connecting).await
+}
+
+/// Read at every attempt, so that renewed certificates are taken up without a restart.
+async fn tls(config: &Amqp) -> Result<OwnedTLSConfig, Error> {
+    let mut tls = OwnedTLSConfig::default();
+    if let Some(path) = &config.ca_file {
+        let pem = read(path).await?;
+        let pem = String::from_utf8(pem).unwrap_or_default();
+        if !pem.contains("BEGIN CERTIFICATE") {
+            return Err(Error::NoCertificate { path: path.clone() });
+        }
+        tls.cert_chain = Some(pem);
+    }
+    if let Some((path, password)) = &config.identity {
+        let der = read(path).await?;
+        let password = password.expose().to_owned();
+        tls.identity = Some(lapin::tcp::OwnedIdentity::PKCS12 { der, password });
+    }
+    Ok(tls)
+}
+
+async fn read(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    tokio::fs::read(path).await.map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,213 @@
+//! One window: publishes written in order, all their confirms awaited, then the returns matched.
+//!
+//! Why so: the client library hands a returned message to whichever confirm resolves next, not to
+//! its own. A return always precedes its own confirm (AMQP 0-9-1, RabbitMQ's publisher confirms),
+//! so once *every* confirm of a window has resolved, every return of that window has been handed
+//! out to one of them, and the private id that each message carries says whose it is.
+
+use std::{collections::HashSet, time::Duration};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Gate, Outcome, Request};
+use crate::{amqp::error::soft_error, message::RETURN_ID};
+
+/// How long a window waits for its confirms.
+pub struct Patience {
+    /// Added to the latest deadline in the window.
+    pub grace: Duration,
+    /// While the broker blocks, nothing is written and no confirm is due.
+    pub gate: watch::Receiver<Gate>,
+    pub stop: CancellationToken,
+}
+
+/// What came of a window.
+pub struct Settled {
+    pub settled: Vec<(Request, Outcome)>,
+    /// Set when the channel cannot be used any more.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// What a window left open, when its channel or connection ended under it.
+pub struct Unsettled {
+    /// Not known to be confirmed: to be repeated under the same message id.
+    pub repeat: Vec<Request>,
+    /// The broker's reply code and text, where it closed the channel.
+    pub reason: Option<(u16, String)>,
+}
+
+/// What is known of one publish when the wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Confirm {
+    Ack,
+    Nack,
+    Open,
+}
+
+/// The confirms of a window as they come in.
+#[derive(Default)]
+struct Ledger {
+    confirms: Vec<Confirm>,
+    returned: HashSet<usize>,
+    reason: Option<(u16, String)>,
+    broken: bool,
+}
+
+/// Publishes `batch` and settles as much of it as can be known.
+///
+/// A deadline that passes leaves the channel unusable too: its late confirms would be taken for
+/// those of the next window.
+pub async fn publish(channel: &Channel, batch: Vec<Request>, patience: Patience) -> Settled {
+    let latest = batch.iter().map(|request| request.deadline).max();
+    let mut ledger = Ledger::default();
+    let awaiting = ledger.fill(channel, &batch);
+    let in_time = tokio::select! {
+        () = awaiting => true,
+        () = patience.over(latest) => false,
+    };
+    ledger.confirms.resize(batch.len(), Confirm::Open);
+    ledger.close(batch, in_time)
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    async fn fill(&mut self, channel: &Channel, batch: &[Request]) {
+        let mut writing = Vec::with_capacity(batch.len());
+        for (index, request) in batch.iter().enumerate() {
+            let mut publish = Box::pin(write(channel, index, request));
+            // The first poll takes the delivery tag and queues the frames, so that polling in
+            // order writes in order, without a round trip to the connection's thread for each.
+            let done = match futures_util::poll!(publish.as_mut()) {
+                std::task::Poll::Ready(done) => Some(done),
+                std::task::Poll::Pending => None,
+            };
+            writing.push((publish, done));
+        }
+        let mut confirms = Vec::with_capacity(batch.len());
+        for (publish, done) in writing {
+            confirms.push(match done {
+                Some(done) => done,
+                None => publish.await,
+            });
+        }
+        for confirm in confirms {
+            let outcome = match confirm {
+                Ok(confirm) => confirm.await,
+                Err(error) => Err(error),
+            };
+            self.note(outcome);
+        }
+    }
+
+    fn note(&mut self, outcome: Result<Confirmation, lapin::Error>) {
+        let (confirm, returned) = match outcome {
+            Ok(Confirmation::Ack(returned)) => (Confirm::Ack, returned),
+            Ok(Confirmation::Nack(returned)) => (Confirm::Nack, returned),
+            Ok(Confirmation::NotRequested) => (Confirm::Open, None),
+            Err(error) => {
+                self.broken = true;
+                self.reason = self.reason.take().or_else(|| soft_error(&error));
+                (Confirm::Open, None)
+            }
+        };
+        self.confirms.push(confirm);
+        if let Some(index) = returned.and_then(|message| return_id(&message.properties)) {
+            self.returned.insert(index);
+        }
+    }
+
+    /// Turns what is known into outcomes.
+    ///
+    /// Where some confirms are missing, a return in hand that belongs to an unconfirmed publish
+    /// means that a confirmed one's return may be stuck behind it in the client library: then an
+    /// ack proves nothing and those publishes stay open as well.
+    fn close(self, batch: Vec<Request>, in_time: bool) -> Settled {
+        let unusable = self.broken || !in_time;
+        let acked = |index: &usize| self.confirms.get(*index) == Some(&Confirm::Ack);
+        let acks_prove = self.returned.iter().all(acked);
+        let mut settled = Vec::with_capacity(batch.len());
+        let mut repeat = Vec::new();
+        for (index, (request, confirm)) in batch.into_iter().zip(&self.confirms).enumerate() {
+            match confirm {
+                Confirm::Ack if self.returned.contains(&index) => {
+                    settled.push((request, Outcome::Unroutable));
+                }
+                Confirm::Ack if acks_prove || !unusable => settled.push((request, Outcome::Routed)),
+                Confirm::Nack => settled.push((request, Outcome::Nacked)),
+                Confirm::Ack | Confirm::Open if in_time => repeat.push(request),
+                Confirm::Ack | Confirm::Open => settled.push((request, Outcome::Unknown)),
+            }
+        }
+        let unsettled = unusable.then_some(Unsettled {
+            repeat,
+            reason: self.reason,
+        });
+        Settled { settled, unsettled }
+    }
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// Resolves when waiting longer is of no use.
+    async fn over(mut self, latest: Option<Instant>) {
+        let deadline = latest.unwrap_or_else(Instant::now) + self.grace;
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(deadline) => {
+                // Abandoning the channel would need to write; wait for the alarm to pass.
+                let unblocked = self.gate.wait_for(|gate| *gate != Gate::Blocked);
+                tokio::select! {
+                    _ = unblocked => {}
+                    () = self.stop.cancelled() => {}
+                }
+            }
+        }
+    }
+}
+
+async fn write(
+    channel: &Channel,
+    index: usize,
+    request: &Request,
+) -> Result<PublisherConfirm, lapin::Error> {
+    let publish = &request.publish;
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let properties = with_return_id(publish.properties.clone(), index);
+    channel
+        .basic_publish(
+            publish.exchange.clone(),
+            publish.routing_key.clone(),
+            options,
+            &publish.body,
+            properties,
+        )
+        .await
+}
+
+fn with_return_id(properties: BasicProperties, index: usize) -> BasicProperties {
+    let mut headers = properties
+        .headers()
+        .clone()
+        .unwrap_or_else(FieldTable::default);
+    let id = i32::try_from(index).unwrap_or(i32::MAX);
+    headers.insert(RETURN_ID.into(), AMQPValue::LongInt(id));
+    properties.with_headers(headers)
+}
+
+fn return_id(properties: &BasicProperties) -> Option<usize> {
+    match properties.headers().as_ref()?.inner().get(RETURN_ID)? {
+        AMQPValue::LongInt(id) => usize::try_from(*id).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,151 @@
+//! What is known about the broker at this moment, for readiness and the logs.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{connect::Role, publisher::Gate};
+use crate::telemetry::Metrics;
+
+/// Shared by everything that lives on the broker; clones see the same state.
+#[derive(Debug, Clone)]
+pub struct Status(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    gate: watch::Sender<Gate>,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    links: BTreeMap<&'static str, Link>,
+    /// Broken parts by name; those that are well are not listed.
+    problems: BTreeMap<String, String>,
+    blocked: Option<String>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Up,
+    Down(String),
+}
+
+/// A part that keeps this process from being ready, and why.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct NotReady {
+    pub part: String,
+    pub reason: String,
+}
+
+// === impl Status ===
+
+impl Status {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        let status = Self(Arc::new(Shared {
+            state: Mutex::default(),
+            gate: watch::Sender::new(Gate::Down),
+            metrics,
+        }));
+        for role in [Role::Publish, Role::Consume] {
+            status.link_down(role, "not connected yet".to_owned());
+        }
+        status
+    }
+
+    /// Everything that is not well; empty means ready.
+    pub fn not_ready(&self) -> Vec<NotReady> {
+        let state = self.state();
+        let down = state.links.iter().filter_map(|(role, link)| match link {
+            Link::Up => None,
+            Link::Down(why) => Some((format!("broker ({role} connection)"), why.clone())),
+        });
+        let blocked = state
+            .blocked
+            .iter()
+            .map(|why| ("broker".to_owned(), format!("blocks publishers: {why}")));
+        let problems = state
+            .problems
+            .iter()
+            .map(|(part, why)| (part.clone(), why.clone()));
+        down.chain(blocked)
+            .chain(problems)
+            .map(|(part, reason)| NotReady { part, reason })
+            .collect()
+    }
+
+    /// Whether both connections are up.
+    pub fn is_up(&self) -> bool {
+        self.state()
+            .links
+            .values()
+            .all(|link| matches!(link, Link::Up))
+    }
+
+    /// Whether publishing is possible; it changes with the publish connection.
+    pub(super) fn gate(&self) -> watch::Receiver<Gate> {
+        self.0.gate.subscribe()
+    }
+
+    pub(super) fn link_up(&self, role: Role) {
+        self.state().links.insert(role.as_str(), Link::Up);
+        self.0.metrics.broker_sessions.inc();
+        self.publish_state();
+    }
+
+    pub(super) fn link_down(&self, role: Role, why: String) {
+        let mut state = self.state();
+        state.links.insert(role.as_str(), Link::Down(why));
+        if role == Role::Publish {
+            state.blocked = None;
+        }
+        drop(state);
+        self.publish_state();
+    }
+
+    pub(super) fn open_gate(&self) {
+        self.0.gate.send_replace(Gate::Open);
+    }
+
+    pub(super) fn close_gate(&self) {
+        self.0.gate.send_replace(Gate::Down);
+    }
+
+    pub(super) fn blocked(&self, why: Option<String>) {
+        let gate = if why.is_some() {
+            Gate::Blocked
+        } else {
+            Gate::Open
+        };
+        self.state().blocked = why;
+        self.0.gate.send_replace(gate);
+        self.publish_state();
+    }
+
+    /// Notes what is wrong with `part`; `false` where that was known.
+    pub(super) fn problem(&self, part: &str, why: String) -> bool {
+        let known = self.state().problems.insert(part.to_owned(), why.clone());
+        known.is_none_or(|known| known != why)
+    }
+
+    pub(super) fn well(&self, part: &str) {
+        self.state().problems.remove(part);
+    }
+
+    fn publish_state(&self) {
+        self.0.metrics.broker_up.set(i64::from(self.is_up()));
+        self.0
+            .metrics
+            .broker_blocked
+            .set(i64::from(self.state().blocked.is_some()));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
