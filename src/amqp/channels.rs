@@ -15,13 +15,13 @@ const POOLED: usize = 4;
 
 /// Opens channels on one connection.
 #[derive(Debug)]
-pub struct Manager(Arc<Connection>);
+pub(super) struct Manager(Arc<Connection>);
 
 /// The pool of one session; it dies with its connection.
-pub type Channels = managed::Pool<Manager>;
+pub(super) type Channels = managed::Pool<Manager>;
 
 /// A pool on `connection`.
-pub fn pool(connection: &Arc<Connection>) -> Result<Channels, Error> {
+pub(super) fn pool(connection: &Arc<Connection>) -> Result<Channels, Error> {
     Channels::builder(Manager(connection.clone()))
         .max_size(POOLED)
         .wait_timeout(Some(OPEN_LIMIT))
@@ -31,7 +31,7 @@ pub fn pool(connection: &Arc<Connection>) -> Result<Channels, Error> {
 }
 
 /// A channel that was open a moment ago.
-pub async fn get(pool: &Channels) -> Result<managed::Object<Manager>, Error> {
+pub(super) async fn get(pool: &Channels) -> Result<managed::Object<Manager>, Error> {
     pool.get().await.map_err(|error| match error {
         managed::PoolError::Backend(error) => error,
         other => Error::Connection(other.to_string()),

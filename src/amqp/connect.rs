@@ -8,13 +8,13 @@ use crate::config::model::{Amqp, BrokerUrl};
 /// Which of the two connections: each has its own, so that an alarm that blocks publishing cannot
 /// hold back acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     Publish,
     Consume,
 }
 
 impl Role {
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "publish",
             Self::Consume => "consume",
@@ -23,7 +23,11 @@ impl Role {
 }
 
 /// Connects to `url` within the configured time.
-pub async fn connect(config: &Amqp, url: &BrokerUrl, role: Role) -> Result<Connection, Error> {
+pub(super) async fn connect(
+    config: &Amqp,
+    url: &BrokerUrl,
+    role: Role,
+) -> Result<Connection, Error> {
     let mut uri = url.uri.clone();
     uri.query.heartbeat = Some(u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX));
     let limit_ms = u64::try_from(config.connect_timeout.as_millis()).unwrap_or(u64::MAX);

@@ -13,6 +13,8 @@ pub enum Error {
     Channel(String),
     #[error("{0}")]
     Connection(String),
+    #[error("shutting down")]
+    Stopped,
     #[error("cannot read {path}: {source}")]
     File {
         path: PathBuf,

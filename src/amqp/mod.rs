@@ -1,14 +1,20 @@
 //! The broker: two supervised connections, confirmed publishing, consuming, replies.
 
+mod broker;
 mod channels;
 mod connect;
 pub mod consumer;
+mod consuming;
 mod error;
+mod link;
 pub mod publisher;
+mod publishing;
 pub mod replies;
+mod reply_desk;
 mod status;
 mod topology;
 
+pub use broker::{Broker, Stages};
 pub use consumer::{Delivery, Settle};
 pub use error::Error;
 pub use publisher::{Outcome, Publish, Publisher};

@@ -29,7 +29,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     waiting: HashMap<String, Waiting>,
-    finished: HashMap<String, RouteMetrics>,
+    finished: HashMap<String, Finished>,
     order: VecDeque<String>,
 }
 
@@ -37,6 +37,14 @@ struct Table {
 struct Waiting {
     reply: oneshot::Sender<Message>,
     metrics: RouteMetrics,
+}
+
+/// A call that waits no more, and what a reply to it is from now on.
+#[derive(Debug)]
+struct Finished {
+    metrics: RouteMetrics,
+    /// `repeated` or `late`.
+    outcome: &'static str,
 }
 
 /// One waiting call. Dropping it takes it out of the table.
@@ -50,12 +58,12 @@ pub struct Waiter {
 }
 
 /// What a reply turned out to be.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Matched {
     /// Handed to its waiter, or too late, repeated or unknown; counted in any case.
     Here,
     /// It belongs to the process of this name.
-    Elsewhere(String),
+    Elsewhere(String, Box<Message>),
 }
 
 // === impl Replies ===
@@ -116,20 +124,20 @@ impl Replies {
         let mut table = self.table();
         if let Some(waiting) = table.waiting.remove(&id) {
             waiting.metrics.waiting_replies.dec();
-            table.remember(id, waiting.metrics.clone());
+            table.remember(id, waiting.metrics.clone(), "repeated");
             drop(table);
             // The waiter counts the match, or that it had gone.
             drop(waiting.reply.send(message));
             return Matched::Here;
         }
-        if let Some(metrics) = table.finished.get(&id) {
-            metrics.reply("late");
+        if let Some(finished) = table.finished.get(&id) {
+            finished.metrics.reply(finished.outcome);
             return Matched::Here;
         }
         drop(table);
         match id.rsplit_once('.') {
             Some((instance, _)) if instance != self.0.instance && !instance.is_empty() => {
-                Matched::Elsewhere(instance.to_owned())
+                Matched::Elsewhere(instance.to_owned(), Box::new(message))
             }
             _ => {
                 unknown.inc();
@@ -144,14 +152,14 @@ impl Replies {
 }
 
 impl Table {
-    fn remember(&mut self, id: String, metrics: RouteMetrics) {
+    fn remember(&mut self, id: String, metrics: RouteMetrics, outcome: &'static str) {
         if self.order.len() >= REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.finished.remove(&oldest);
         }
         self.order.push_back(id.clone());
-        self.finished.insert(id, metrics);
+        self.finished.insert(id, Finished { metrics, outcome });
     }
 }
 
@@ -191,7 +199,7 @@ impl Drop for Waiter {
         let mut table = self.replies.table();
         if let Some(waiting) = table.waiting.remove(self.id.as_str()) {
             waiting.metrics.waiting_replies.dec();
-            table.remember(self.id.as_str().to_owned(), waiting.metrics);
+            table.remember(self.id.as_str().to_owned(), waiting.metrics, "late");
         }
         drop(table);
         if !self.settled {

@@ -35,9 +35,10 @@ pub const DELIVERY_OUTCOMES: [&str; 7] = [
     "suppressed",
 ];
 /// What a reply came to; the label `outcome` of `hareway_replies_total`.
-pub const REPLY_OUTCOMES: [&str; 7] = [
+pub const REPLY_OUTCOMES: [&str; 8] = [
     "matched",
     "late",
+    "repeated",
     "unknown",
     "timeout",
     "abandoned",
@@ -69,6 +70,8 @@ pub struct Metrics {
     pub broker_sessions: IntCounter,
     /// Replies that belong to no route of this process.
     pub replies_unknown: IntCounter,
+    /// Replies passed on to the process that waits for them.
+    pub replies_handed_over: IntCounter,
 }
 
 /// The children of one route's labels.
@@ -177,6 +180,7 @@ impl Metrics {
                 "Broker connections opened.",
             )?,
             replies_unknown: replies.with_label_values(&["", "unknown"]),
+            replies_handed_over: replies.with_label_values(&["", "handed_over"]),
             replies,
             registry,
         })

@@ -22,11 +22,11 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The one queue of requests, shared by the lanes: whichever is free takes the next window.
-pub type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
+pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
 /// What a lane needs besides its connection.
 #[derive(Clone)]
-pub struct Lane {
+pub(crate) struct Lane {
     pub requests: Requests,
     pub window: usize,
     pub gate: watch::Receiver<Gate>,
@@ -36,7 +36,7 @@ pub struct Lane {
 
 impl Lane {
     /// Publishes until the session ends (`Ok`) or the connection is lost.
-    pub async fn run(mut self, connection: Arc<Connection>) -> Result<(), Error> {
+    pub(crate) async fn run(mut self, connection: Arc<Connection>) -> Result<(), Error> {
         let mut channel = open(&connection).await?;
         loop {
             let Some(batch) = self.next_window().await else {
@@ -96,14 +96,14 @@ impl Lane {
         connection: &Arc<Connection>,
         left: Unsettled,
     ) -> Result<Channel, Error> {
-        let mut repeat = left.repeat.into_iter();
+        let repeat = left.repeat.into_iter();
         if !connection.status().connected() {
             repeat.for_each(|request| request.answer(Outcome::Unknown));
             return Err(Error::Connection("the connection was lost".to_owned()));
         }
         abandon(old).await;
         let mut channel = open(connection).await;
-        while let Some(request) = repeat.next() {
+        for request in repeat {
             let Ok(open_channel) = &channel else {
                 request.answer(Outcome::Unknown);
                 continue;

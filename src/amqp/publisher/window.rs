@@ -19,7 +19,7 @@ use super::{Gate, Outcome, Request};
 use crate::{amqp::error::soft_error, message::RETURN_ID};
 
 /// How long a window waits for its confirms.
-pub struct Patience {
+pub(super) struct Patience {
     /// Added to the latest deadline in the window.
     pub grace: Duration,
     /// While the broker blocks, nothing is written and no confirm is due.
@@ -28,14 +28,14 @@ pub struct Patience {
 }
 
 /// What came of a window.
-pub struct Settled {
+pub(super) struct Settled {
     pub settled: Vec<(Request, Outcome)>,
     /// Set when the channel cannot be used any more.
     pub unsettled: Option<Unsettled>,
 }
 
 /// What a window left open, when its channel or connection ended under it.
-pub struct Unsettled {
+pub(super) struct Unsettled {
     /// Not known to be confirmed: to be repeated under the same message id.
     pub repeat: Vec<Request>,
     /// The broker's reply code and text, where it closed the channel.
@@ -63,7 +63,7 @@ struct Ledger {
 ///
 /// A deadline that passes leaves the channel unusable too: its late confirms would be taken for
 /// those of the next window.
-pub async fn publish(channel: &Channel, batch: Vec<Request>, patience: Patience) -> Settled {
+pub(super) async fn publish(channel: &Channel, batch: Vec<Request>, patience: Patience) -> Settled {
     let latest = batch.iter().map(|request| request.deadline).max();
     let mut ledger = Ledger::default();
     let awaiting = ledger.fill(channel, &batch);
@@ -196,10 +196,7 @@ async fn write(
 }
 
 fn with_return_id(properties: BasicProperties, index: usize) -> BasicProperties {
-    let mut headers = properties
-        .headers()
-        .clone()
-        .unwrap_or_else(FieldTable::default);
+    let mut headers = properties.headers().clone().unwrap_or_default();
     let id = i32::try_from(index).unwrap_or(i32::MAX);
     headers.insert(RETURN_ID.into(), AMQPValue::LongInt(id));
     properties.with_headers(headers)

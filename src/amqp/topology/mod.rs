@@ -25,7 +25,7 @@ const DECLARE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the configuration wants at the broker.
 #[derive(Debug, Clone)]
-pub struct Topology {
+pub(super) struct Topology {
     plan: Plan,
     mode: TopologyMode,
 }
@@ -37,7 +37,7 @@ enum Found {
 }
 
 impl Topology {
-    pub fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
             plan: plan::plan(config),
             mode: config.amqp.topology,
@@ -49,7 +49,7 @@ impl Topology {
     ///
     /// # Errors
     /// Only when the connection is of no more use.
-    pub async fn apply(&self, pool: &Channels, status: &Status) -> Result<bool, Error> {
+    pub(super) async fn apply(&self, pool: &Channels, status: &Status) -> Result<bool, Error> {
         let mut whole = true;
         for exchange in &self.plan.exchanges {
             let part = format!("exchange {}", exchange.name);
@@ -75,7 +75,7 @@ impl Topology {
     }
 
     /// Finds or makes one queue again: it was deleted under its consumer.
-    pub async fn restore(&self, pool: &Channels, name: &str) -> Result<(), Error> {
+    pub(super) async fn restore(&self, pool: &Channels, name: &str) -> Result<(), Error> {
         // Its parked queue may have gone with it; dead-lettering into nothing loses messages.
         for queue in self.plan.queues.iter().filter(|queue| queue.name == name) {
             self.queue(pool, queue).await?;

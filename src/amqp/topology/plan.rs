@@ -12,13 +12,13 @@ use crate::config::{
 
 /// Everything to be found or made at the broker, in an order in which it can be made.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Plan {
+pub(super) struct Plan {
     pub exchanges: Vec<PlannedExchange>,
     pub queues: Vec<PlannedQueue>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedExchange {
+pub(super) struct PlannedExchange {
     pub name: String,
     pub kind: String,
     pub durable: bool,
@@ -30,7 +30,7 @@ pub struct PlannedExchange {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedQueue {
+pub(super) struct PlannedQueue {
     pub name: String,
     pub durable: bool,
     pub exclusive: bool,
@@ -41,7 +41,7 @@ pub struct PlannedQueue {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ownership {
+pub(super) enum Ownership {
     /// Another team's: only checked.
     External,
     /// Part of the configuration: made under `ensure`, checked under `passive`.
@@ -51,7 +51,7 @@ pub enum Ownership {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedBinding {
+pub(super) struct PlannedBinding {
     pub exchange: String,
     pub routing_key: String,
     pub arguments: FieldTable,
@@ -63,7 +63,7 @@ pub struct PlannedBinding {
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The plan for `config`.
-pub fn plan(config: &Config) -> Plan {
+pub(super) fn plan(config: &Config) -> Plan {
     let planner = Planner {
         config,
         replying: replying_queues(config),

@@ -1,6 +1,11 @@
 //! Consuming: bounded deliveries, each settled exactly once.
 
+mod channel;
+mod unsettled;
+
 use tokio::sync::mpsc;
+
+pub(super) use channel::{Ended, Subscription, consume};
 
 use crate::message::Message;
 
@@ -49,7 +54,7 @@ impl Settle {
         self.done = true;
         // The channel holds as many verdicts as there can be unsettled deliveries, so it is never
         // full; when it is closed the session is over and the broker has requeued the message.
-        drop(self.verdicts.try_send((self.tag, verdict)));
+        self.verdicts.try_send((self.tag, verdict)).ok();
     }
 }
 

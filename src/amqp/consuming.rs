@@ -1,0 +1,181 @@
+//! The consume connection: topology, consumers, and the counts of parked messages.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{
+    Connection,
+    options::QueueDeclareOptions,
+    types::{FieldTable, ShortString},
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{
+    Status,
+    channels::{self, Channels},
+    consumer::{Ended, Subscription, consume},
+    error::{Error, bounded},
+    link::Link,
+    topology::Topology,
+};
+use crate::{policy::Backoff, telemetry::Metrics};
+
+const PARKED_EVERY: Duration = Duration::from_secs(15);
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) struct Consuming {
+    pub link: Link,
+    pub status: Status,
+    pub metrics: Metrics,
+    pub topology: Arc<Topology>,
+    pub subscriptions: Vec<Subscription>,
+    /// Queues whose messages are counted now and then.
+    pub parked: Vec<String>,
+    /// Told when the topology has been found or made on this connection.
+    pub found: watch::Sender<bool>,
+    pub longest_pause: Duration,
+}
+
+/// What each consumer of a session needs.
+#[derive(Clone)]
+struct Shared {
+    connection: Arc<Connection>,
+    pool: Channels,
+    topology: Arc<Topology>,
+    status: Status,
+    longest_pause: Duration,
+}
+
+impl Consuming {
+    /// Until the link is stopped.
+    pub(super) async fn run(mut self) {
+        while let Some(mut session) = self.link.next_session().await {
+            let connection = session.connection.clone();
+            let why = tokio::select! {
+                why = self.serve(connection) => why,
+                why = session.lost() => why,
+                () = self.link.stopped() => Error::Stopped,
+            };
+            self.found.send_replace(false);
+            self.link.end(session, why).await;
+        }
+    }
+
+    async fn serve(&self, connection: Arc<Connection>) -> Error {
+        let pool = match channels::pool(&connection) {
+            Ok(pool) => pool,
+            Err(error) => return error,
+        };
+        let shared = Shared {
+            connection,
+            pool,
+            topology: self.topology.clone(),
+            status: self.status.clone(),
+            longest_pause: self.longest_pause,
+        };
+        let whole = match shared.topology.apply(&shared.pool, &shared.status).await {
+            Ok(whole) => whole,
+            Err(error) => return error,
+        };
+        self.found.send_replace(true);
+        let mut consumers = JoinSet::new();
+        for subscription in &self.subscriptions {
+            consumers.spawn(keep_consuming(shared.clone(), subscription.clone()));
+        }
+        tokio::select! {
+            error = first_failure(&mut consumers) => error,
+            error = look_after(&shared, whole, &self.parked, &self.metrics) => error,
+        }
+    }
+}
+
+/// Resolves when a consumer can do no more on this connection; those that were drained are done.
+async fn first_failure(consumers: &mut JoinSet<Result<(), Error>>) -> Error {
+    while let Some(ended) = consumers.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(panic) => return Error::Connection(panic.to_string()),
+        }
+    }
+    std::future::pending().await
+}
+
+/// Consumes one queue for as long as the connection lives, whatever happens to queue and channel.
+async fn keep_consuming(shared: Shared, subscription: Subscription) -> Result<(), Error> {
+    let queue = subscription.queue.as_str();
+    let part = format!("consumer of queue {queue}");
+    let mut backoff = Backoff::new(Duration::from_millis(100), shared.longest_pause);
+    loop {
+        let since = Instant::now();
+        let started = || shared.status.well(&part);
+        let why = match consume(&shared.connection, &subscription, started).await {
+            Ok(Ended::Drained) => return Ok(()),
+            Ok(Ended::Cancelled) => "the broker cancelled the consumer".to_owned(),
+            Err(error) if !shared.connection.status().connected() => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        if shared.status.problem(&part, why.clone()) {
+            tracing::warn!(queue, reason = why, "consumer stopped, starting it again");
+        }
+        if since.elapsed() > Duration::from_secs(5) {
+            backoff.reset();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_pause()) => {}
+            () = subscription.drain.cancelled() => return Ok(()),
+        }
+        match shared.topology.restore(&shared.pool, queue).await {
+            Ok(()) | Err(Error::Channel(_)) => {}
+            Err(error) if !shared.connection.status().connected() => return Err(error),
+            Err(error) => tracing::warn!(queue, %error, "cannot restore the queue"),
+        }
+    }
+}
+
+/// Applies the topology again until it is whole, and counts parked messages now and then.
+async fn look_after(
+    shared: &Shared,
+    mut whole: bool,
+    parked: &[String],
+    metrics: &Metrics,
+) -> Error {
+    let mut again = tokio::time::interval(shared.longest_pause);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    again.reset();
+    let mut count = tokio::time::interval(PARKED_EVERY);
+    count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let outcome = tokio::select! {
+            _ = again.tick(), if !whole => shared.topology.apply(&shared.pool, &shared.status).await
+                .map(|found| whole = found),
+            _ = count.tick(), if !parked.is_empty() => count_parked(&shared.pool, parked, metrics).await,
+        };
+        match outcome {
+            Err(error) if !shared.connection.status().connected() => return error,
+            Err(error) => tracing::debug!(%error, "cannot look after the topology"),
+            Ok(()) => {}
+        }
+    }
+}
+
+async fn count_parked(pool: &Channels, parked: &[String], metrics: &Metrics) -> Result<(), Error> {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    for name in parked {
+        let Ok(queue) = ShortString::try_new(name.as_str()) else {
+            continue;
+        };
+        let channel = channels::get(pool).await?;
+        let looking = channel.queue_declare(queue, passive, FieldTable::default());
+        if let Ok(found) = bounded(COUNT_LIMIT, "counting parked messages", looking).await {
+            metrics.parked(name).set(i64::from(found.message_count()));
+        }
+    }
+    Ok(())
+}
