@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use describe::Described;
 
 use crate::{
+    amqp::NotReady,
     config::{Config, model::Route},
     server::{self, Handler, Kind, Limits, Problem, Response},
     telemetry::Metrics,
@@ -26,13 +27,6 @@ use crate::{
 const CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
-
-/// A part that keeps this process from being ready, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NotReady {
-    pub part: String,
-    pub reason: String,
-}
 
 /// What the running bridge tells about itself.
 pub trait State: Send + Sync + 'static {

@@ -11,8 +11,9 @@ use std::{
 use http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Admin, NotReady, State};
+use super::{Admin, State};
 use crate::{
+    amqp::NotReady,
     config::model::{
         Accepted, AmqpSource, AmqpTarget, Answer, Deliver, Failure, Flow, HeaderRules, HttpSource,
         HttpTarget, Inbound, Park, PathPattern, Retry, Route, Unroutable, UrlTarget,

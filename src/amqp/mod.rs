@@ -12,6 +12,8 @@ mod publishing;
 pub mod replies;
 mod reply_desk;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 mod topology;
 
 pub use broker::{Broker, Stages};

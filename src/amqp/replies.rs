@@ -171,8 +171,9 @@ impl Waiter {
         &self.id
     }
 
-    /// Waits for the reply until `deadline`; `None` when it did not come.
-    pub async fn wait(mut self, deadline: Instant) -> Option<Message> {
+    /// Waits for the reply until `deadline`; `None` when it did not come. Cancel safe; once it has
+    /// returned it must not be called again.
+    pub async fn wait(&mut self, deadline: Instant) -> Option<Message> {
         let reply = timeout_at(deadline, &mut self.reply).await;
         self.settled = true;
         let reply = match reply {

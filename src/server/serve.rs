@@ -5,7 +5,7 @@ use std::{
     future::Future,
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -67,6 +67,7 @@ struct Shared<H> {
     builder: auto::Builder<Tracked>,
     permits: Arc<Semaphore>,
     tracker: TaskTracker,
+    connections: Mutex<usize>,
     /// Requests not answered yet, over all connections.
     open: Arc<AtomicUsize>,
     stop: CancellationToken,
@@ -98,6 +99,7 @@ pub async fn serve<H: Handler>(
         permits: Arc::new(Semaphore::new(limits.connections)),
         limits,
         tracker,
+        connections: Mutex::default(),
         open: Arc::default(),
         stop,
         abort,
@@ -154,7 +156,7 @@ fn open<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, permit: OwnedSem
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    shared.show_used();
+    shared.count(|connections| connections + 1);
     let shared = shared.clone();
     let tracker = shared.tracker.clone();
     drop(task::spawn(&tracker, "http-connection", async move {
@@ -175,8 +177,8 @@ fn open<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, permit: OwnedSem
         let connection = shared.builder.serve_connection(io, service);
         let patience = shared.limits.header_timeout;
         drive(connection, &activity, patience, &shared.stop, &shared.abort).await;
+        shared.count(|connections| connections.saturating_sub(1));
         drop(permit);
-        shared.show_used();
     }));
 }
 
@@ -218,11 +220,14 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 // === impl Shared ===
 
 impl<H> Shared<H> {
-    fn show_used(&self) {
+    /// The permits would not do: the accept loop holds one for the connection to come.
+    fn count(&self, change: impl FnOnce(usize) -> usize) {
+        let connections = self.connections.lock();
+        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        *connections = change(*connections);
+        // Under the lock, so that an older count never overwrites a newer one.
         if let Some(gauge) = &self.limits.used {
-            let limit = self.limits.connections.max(1);
-            let used = limit.saturating_sub(self.permits.available_permits());
-            gauge.set(used as f64 / limit as f64);
+            gauge.set(*connections as f64 / self.limits.connections.max(1) as f64);
         }
     }
 }

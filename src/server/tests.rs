@@ -50,6 +50,7 @@ struct Running {
     stop: CancellationToken,
     abort: CancellationToken,
     task: JoinHandle<usize>,
+    used: prometheus::Gauge,
 }
 
 impl Handler for Echo {
@@ -99,10 +100,11 @@ async fn start(connections: usize, header_timeout: Duration, body_timeout: Durat
         kept: std::sync::Mutex::default(),
         tracker: TaskTracker::new(),
     });
+    let used = prometheus::Gauge::new("used", "used").unwrap();
     let limits = Limits {
         connections,
         header_timeout,
-        used: None,
+        used: Some(used.clone()),
     };
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let tracker = TaskTracker::new();
@@ -114,6 +116,7 @@ async fn start(connections: usize, header_timeout: Duration, body_timeout: Durat
         stop,
         abort,
         task,
+        used,
     }
 }
 
@@ -253,6 +256,21 @@ async fn a_connection_beyond_the_limit_waits_for_a_place() {
     assert_eq!(server.echo.handled.load(Ordering::Relaxed), 2);
     drop(first);
     assert_eq!(second.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_share_of_open_connections_is_shown() {
+    let server = start(4, PATIENCE, PATIENCE).await;
+    assert_eq!(server.used.get(), 0.0);
+    let mut first = Client::connect(server.address).await;
+    let mut second = Client::connect(server.address).await;
+    first.ask(post("/", "a")).await;
+    second.ask(post("/", "a")).await;
+    assert_eq!(server.used.get(), 0.5);
+    server.stop.cancel();
+    let used = server.used.clone();
+    assert_eq!(server.ended().await, 0);
+    assert_eq!(used.get(), 0.0);
 }
 
 #[tokio::test]
@@ -407,5 +425,22 @@ fn every_problem_has_its_own_type_and_an_error_status() {
         // 503 says "later", and only 503 does.
         let later = response.headers().contains_key("retry-after");
         assert_eq!(later, row.status == 503, "{}", row.name);
+    }
+}
+
+#[test]
+fn the_documented_table_is_this_one() {
+    let page = include_str!("../../docs/errors.md");
+    let documented: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.split_once("urn:hareway:")?.1.split_once("` |"))
+        .map(|(name, _)| name)
+        .collect();
+    let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.row().name).collect();
+    assert_eq!(documented, names);
+    for kind in Kind::ALL {
+        let row = kind.row();
+        let line = format!("| {} | `urn:hareway:{}` |", row.status.as_u16(), row.name);
+        assert!(page.contains(&line), "{line}");
     }
 }
