@@ -1,0 +1,63 @@
+//! Store and forward: success only once the broker has confirmed and routed the message.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::types::ShortString;
+use tokio::time::Instant;
+
+use super::{
+    Ingress,
+    call::Detached,
+    draft::{Draft, Received},
+    inlet::Inlet,
+    respond::{self, Status},
+};
+use crate::{
+    amqp::{Outcome, Publish},
+    config::model::Accepted,
+    server::{Problem, Response},
+};
+
+/// Publishes the request and answers with what became of it.
+pub(super) async fn accept(
+    ingress: &Arc<Ingress>,
+    inlet: &Arc<Inlet>,
+    settings: &Accepted,
+    received: Received,
+) -> Result<Response, Problem> {
+    let Draft { publish, id } = received.draft(inlet)?;
+    let routing_key = publish.routing_key.clone();
+    let timeout = inlet.inbound.target.confirm_timeout;
+    // Only the message itself is needed from here on.
+    drop(received);
+    let outcome = begin(ingress, inlet, publish, &id, timeout).await;
+    let Some(kind) = respond::refusal(&outcome) else {
+        return Ok(respond::accepted(settings, id.as_str(), Status::Accepted));
+    };
+    if outcome == Outcome::Unroutable && inlet.discards() {
+        return Ok(respond::accepted(settings, id.as_str(), Status::Discarded));
+    }
+    Err(respond::explain(
+        kind,
+        inlet.exchange.as_str(),
+        routing_key.as_str(),
+        id.as_str(),
+    ))
+}
+
+/// Hands a message to the publisher. The outcome is counted also when the client has left.
+pub(super) fn begin(
+    ingress: &Arc<Ingress>,
+    inlet: &Arc<Inlet>,
+    publish: Publish,
+    id: &ShortString,
+    timeout: Duration,
+) -> Detached<Outcome> {
+    let (publisher, inlet, id) = (ingress.publisher.clone(), inlet.clone(), id.clone());
+    Detached::new(&ingress.tracker, async move {
+        let begun = Instant::now();
+        let outcome = publisher.publish(publish, timeout).await;
+        inlet.published(&outcome, id.as_str(), begun.elapsed());
+        outcome
+    })
+}

@@ -1,0 +1,93 @@
+//! From a request to the message that it becomes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, request::Parts};
+use lapin::types::ShortString;
+
+use super::{inlet::Inlet, render::render};
+use crate::{
+    amqp::Publish,
+    message::{
+        BadRequest, RequestOptions, RequestValues,
+        request::{self},
+    },
+    server::{Kind, Problem},
+    template::{Target, Template},
+};
+
+/// A whole request.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) parts: Parts,
+    pub(super) parameters: Vec<(Arc<str>, String)>,
+    pub(super) body: Bytes,
+}
+
+/// A message, and the id that its caller knows it by.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) publish: Publish,
+    pub(super) id: ShortString,
+}
+
+impl Received {
+    /// Renders the route's templates and maps the headers.
+    ///
+    /// # Errors
+    /// 400 with what is missing or malformed, 431 where the headers do not fit into a message.
+    pub(super) fn draft(&self, inlet: &Inlet) -> Result<Draft, Problem> {
+        let target = &inlet.inbound.target;
+        let values = RequestValues::new(&self.parts, &self.parameters, &self.body);
+        let rendered = |template: &Template, what: &dyn std::fmt::Display, target: Target| {
+            render(template, &values, target).map_err(|error| {
+                Problem::new(Kind::BadRequest, format!("{what} cannot be built: {error}"))
+            })
+        };
+        let text = |template: &Option<Template>, what: &str| {
+            let rendered = template.as_ref().map(|t| rendered(t, &what, Target::Text));
+            rendered.transpose()
+        };
+        let key = rendered(&target.routing_key, &"the routing key", Target::RoutingKey)?;
+        let routing_key = ShortString::try_new(key)
+            .map_err(|_| Problem::new(Kind::BadRequest, "the routing key is over 255 bytes"))?;
+        let message_id = text(&target.message_id, "the message id")?;
+        let kind = text(&target.kind, "the type")?;
+        let mut set: Vec<(HeaderName, String)> = Vec::new();
+        for (name, template) in &inlet.inbound.headers.set {
+            let what = format_args!("the header `{name}`");
+            set.push((name.clone(), rendered(template, &what, Target::Text)?));
+        }
+        let options = RequestOptions {
+            message_id: message_id.as_deref(),
+            kind: kind.as_deref(),
+            priority: target.priority,
+            expiration: target.expiration,
+            persistent: target.persistent,
+            path: if target.carry_path {
+                &self.parameters
+            } else {
+                &[]
+            },
+        };
+        let properties = request::properties(&self.parts, &inlet.inbound.headers, &set, &options)
+            .map_err(|error| refused(&error))?;
+        let id = properties.message_id().clone().unwrap_or_default();
+        let publish = Publish {
+            exchange: inlet.exchange.clone(),
+            routing_key,
+            properties,
+            body: self.body.clone(),
+        };
+        Ok(Draft { publish, id })
+    }
+}
+
+fn refused(error: &BadRequest) -> Problem {
+    let kind = match error {
+        BadRequest::HeadersTooLarge(_) => Kind::HeadersTooLarge,
+        _ => Kind::BadRequest,
+    };
+    Problem::new(kind, error.to_string())
+}

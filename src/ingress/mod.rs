@@ -1,0 +1,197 @@
+//! HTTP in: routing, accepting, holding calls for their replies.
+
+mod accept;
+mod call;
+mod draft;
+mod inlet;
+mod path;
+mod render;
+mod request_reply;
+mod respond;
+mod router;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::Request;
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use inlet::NameTooLong;
+pub use router::RouteConflict;
+
+use crate::{
+    amqp::{Publisher, Replies},
+    buffer::Buffer,
+    config::{
+        Config,
+        model::{Answer, Http},
+        names,
+    },
+    server::{self, BodyLimits, Handler, Limits, Response, body, refuse},
+    telemetry::{Metrics, RouteMetrics},
+};
+use call::Call;
+use draft::Received;
+use inlet::Inlet;
+use router::{Found, Router};
+
+/// The inbound side: everything between a listener and the publisher.
+#[derive(Debug)]
+pub struct Ingress {
+    router: ArcSwap<Router<Inlet>>,
+    publisher: Publisher,
+    replies: Replies,
+    buffer: Buffer,
+    /// For requests that no route takes.
+    unmatched: RouteMetrics,
+    http: Http,
+    limits: Limits,
+    /// What outlives its request: publishes whose client has left, bodies being thrown away.
+    tracker: TaskTracker,
+}
+
+/// Why the inbound side cannot be built. A compiled configuration has none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    #[error(transparent)]
+    Conflict(#[from] RouteConflict),
+    #[error(transparent)]
+    Name(#[from] NameTooLong),
+}
+
+impl Ingress {
+    /// Compiles the routes.
+    ///
+    /// # Errors
+    /// Paths that cannot stand side by side, and names that AMQP cannot carry.
+    pub fn new(
+        config: &Config,
+        publisher: Publisher,
+        replies: Replies,
+        metrics: &Metrics,
+        buffer: Buffer,
+    ) -> Result<Self, IngressError> {
+        let reply_queue = names::reply_queue(&config.amqp.instance);
+        let mut routes = Vec::new();
+        for route in &config.routes {
+            let Some(inbound) = route.inbound() else {
+                continue;
+            };
+            let inlet = Inlet::new(route, inbound, &reply_queue, metrics)?;
+            let source = inbound.source.clone();
+            routes.push((source.method, source.path, Arc::new(inlet)));
+        }
+        Ok(Self {
+            router: ArcSwap::from_pointee(Router::new(routes)?),
+            publisher,
+            replies,
+            buffer,
+            unmatched: metrics.route(&"".into()),
+            http: config.http.clone(),
+            limits: Limits {
+                connections: config.http.connections,
+                header_timeout: config.http.header_timeout,
+                used: Some(metrics.limit("connections")),
+            },
+            tracker: TaskTracker::new(),
+        })
+    }
+
+    /// Serves until `stop`, then answers what has begun; returns when all of it is done, or soon
+    /// after `abort`. The number says how many requests were cut off.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) -> usize {
+        let tracker = self.tracker.clone();
+        let limits = self.limits.clone();
+        let cut = server::serve(listener, Arc::new(self), limits, stop, abort.clone()).await;
+        tracker.close();
+        tokio::select! {
+            biased;
+            () = tracker.wait() => {}
+            () = abort.cancelled() => {}
+        }
+        cut
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        found: Found<Inlet>,
+        request: Request<Incoming>,
+        arrived: Instant,
+    ) -> Response {
+        let inlet = &found.target;
+        let (parts, mut body) = request.into_parts();
+        let mut limits = BodyLimits {
+            bytes: inlet.inbound.source.body_limit,
+            deadline: arrived + self.http.body_timeout,
+        };
+        if let Answer::Reply(reply) = &inlet.inbound.answer {
+            limits.deadline = limits.deadline.min(arrived + reply.timeout);
+        }
+        let bytes = match body::read(&mut body, limits, &self.buffer).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let begun = error.had_begun();
+                let (version, headers) = (parts.version, &parts.headers);
+                return refuse(
+                    error.problem(),
+                    version,
+                    headers,
+                    body,
+                    begun,
+                    &self.tracker,
+                );
+            }
+        };
+        let received = Received {
+            parts,
+            parameters: found.parameters,
+            body: bytes,
+        };
+        let answered = match &inlet.inbound.answer {
+            Answer::Accepted(settings) => accept::accept(self, inlet, settings, received).await,
+            Answer::Reply(settings) => {
+                request_reply::request_reply(self, inlet, settings, received, arrived).await
+            }
+        };
+        answered.unwrap_or_else(server::Problem::into_response)
+    }
+}
+
+impl Handler for Ingress {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response {
+        let arrived = Instant::now();
+        let found = self.router.load().find(request.method(), request.uri());
+        match found {
+            Ok(found) => {
+                let call = Call::begin(&found.target, arrived);
+                let response = self.answer(found, request, arrived).await;
+                call.answered(response.status());
+                response
+            }
+            Err(missed) => {
+                let (parts, body) = request.into_parts();
+                let problem = missed.problem();
+                let response = refuse(
+                    problem,
+                    parts.version,
+                    &parts.headers,
+                    body,
+                    false,
+                    &self.tracker,
+                );
+                call::count(&self.unmatched, arrived, response.status());
+                response
+            }
+        }
+    }
+}
