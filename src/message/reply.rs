@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::model::{HeaderRules, Reply},
-    template::{Part, RenderError, Template, Values},
+    template::{RenderError, Target},
 };
 
 /// The head of the response that a reply gives.
@@ -104,7 +104,7 @@ pub fn properties(
 pub fn response(message: &Message, reply: &Reply) -> Result<Response, BadReply> {
     let values = MessageValues::new(message);
     let status = match (&reply.status, message.header(names::HTTP_STATUS)) {
-        (Some(template), _) => render(template, &values)?,
+        (Some(template), _) => template.render(&values, Target::Text)?,
         (None, Some(value)) => field::plain(value).map_or_else(
             || "(neither a number nor text)".to_owned(),
             |text| text.into_owned(),
@@ -124,7 +124,7 @@ pub fn response(message: &Message, reply: &Reply) -> Result<Response, BadReply> 
     forward::table(message, &filter, &mut out);
     let mut set = Vec::with_capacity(reply.headers.set.len());
     for (name, template) in &reply.headers.set {
-        match render(template, &values) {
+        match template.render(&values, Target::Text) {
             Ok(text) => set.push((name.clone(), text)),
             Err(_) => out.skipped += 1,
         }
@@ -157,24 +157,6 @@ pub fn shrink(table: &mut FieldTable, limit: usize) -> u64 {
     }
     *table = FieldTable::from(entries.into_iter().collect::<BTreeMap<_, _>>());
     dropped
-}
-
-/// The text of a template that stands alone, neither in a URL nor in a routing key.
-fn render(template: &Template, values: &MessageValues<'_>) -> Result<String, RenderError> {
-    let mut text = String::new();
-    for part in template.parts() {
-        match part {
-            Part::Literal(literal) => text.push_str(literal),
-            Part::Value {
-                source, fallback, ..
-            } => match (values.get(source), fallback) {
-                (Some(value), _) => text.push_str(&value),
-                (None, Some(fallback)) => text.push_str(fallback),
-                (None, None) => return Err(RenderError::Missing(format!("{source:?}"))),
-            },
-        }
-    }
-    Ok(text)
 }
 
 fn final_status(text: &str) -> Option<StatusCode> {

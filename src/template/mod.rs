@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+mod render;
+
 /// A compiled template: literal text and references in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
