@@ -4,6 +4,7 @@ pub mod admin;
 pub mod amqp;
 pub mod buffer;
 pub mod config;
+pub mod egress;
 pub mod ingress;
 pub mod message;
 pub mod policy;

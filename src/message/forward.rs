@@ -28,6 +28,11 @@ pub fn headers(
     let mut out = Forwarded::default();
     properties(message, id, &filter, &mut out);
     table(message, &filter, &mut out);
+    if filter.passes("cc")
+        && let Some(value) = message.header(names::CC)
+    {
+        out.append(&HeaderName::from_static("cc"), value);
+    }
     if !out.headers.contains_key("idempotency-key") {
         out.property("idempotency-key", id, &filter);
     }
@@ -79,11 +84,21 @@ fn properties(message: &Message, id: &str, filter: &Filter<'_>, out: &mut Forwar
             out.property(name, text.as_str(), filter);
         }
     }
-    // While the message waited for its retry, its expiration was kept aside.
-    if properties.expiration().is_none()
-        && let Some(expiration) = message.header_text(names::EXPIRATION)
-    {
-        out.property("amqp-expiration", &expiration, filter);
+    // Retried messages have these as headers: see `names`.
+    let moved = [
+        (
+            "amqp-expiration",
+            properties.expiration(),
+            names::EXPIRATION,
+        ),
+        ("amqp-user-id", properties.user_id(), names::USER_ID),
+    ];
+    for (name, text, kept) in moved {
+        if text.is_none()
+            && let Some(text) = message.header_text(kept)
+        {
+            out.property(name, &text, filter);
+        }
     }
     if let Some(timestamp) = properties.timestamp() {
         out.property("amqp-timestamp", &timestamp.to_string(), filter);

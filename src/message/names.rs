@@ -35,5 +35,9 @@ pub const QUEUE: &str = "hareway-queue";
 pub const ROUTE: &str = "hareway-route";
 /// The message's own `expiration`, taken off while it waits.
 pub const EXPIRATION: &str = "hareway-expiration";
+/// The message's own `user_id`: the broker refuses one that is not the publishing connection's.
+pub const USER_ID: &str = "hareway-user-id";
+/// The message's own `CC`, by which the broker would route its copy to those queues again.
+pub const CC: &str = "hareway-cc";
 /// How many of the message's own headers no longer fitted beside Hareway's.
 pub const DROPPED_HEADERS: &str = "hareway-dropped-headers";

@@ -1,0 +1,247 @@
+//! One route's deliveries: a bounded number at once, a tracked task each.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use lapin::types::ShortString;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    call::{self, Call},
+    client::{self, CallError, Client, Deadline},
+    outcome::{Attempt, Decision, Reason, decide},
+    settle::Failed,
+};
+use crate::{
+    amqp::{Delivery, Publisher, Settle},
+    buffer::Buffer,
+    config::model::{Deliver, Flow, Route},
+    message::{Message, new_id},
+    policy::Backoff,
+    task,
+    telemetry::RouteMetrics,
+};
+
+/// Pauses before a failed message goes back to its queue, on routes that have nowhere else.
+const REQUEUE_FIRST: Duration = Duration::from_secs(1);
+const REQUEUE_MAX: Duration = Duration::from_secs(30);
+
+/// Takes the deliveries of one route and sees each to its end.
+#[derive(Debug)]
+pub struct Forwarder {
+    deliveries: mpsc::Receiver<Delivery>,
+    worker: Arc<Worker>,
+}
+
+/// What the tasks of one route share.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) name: Arc<str>,
+    pub(super) deliver: Deliver,
+    pub(super) publisher: Publisher,
+    pub(super) metrics: RouteMetrics,
+    /// The pause before the next requeue; it grows while nothing succeeds.
+    pub(super) requeue: Mutex<Backoff>,
+    client: Client,
+    buffer: Buffer,
+}
+
+/// A message that this process has in its hands, under the id that every attempt presents.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) message: Message,
+    pub(super) id: ShortString,
+    pub(super) settle: Settle,
+}
+
+/// Counts a delivery as under way until it is dropped.
+struct InFlight(prometheus::IntGauge);
+
+// === impl Forwarder ===
+
+impl Forwarder {
+    /// `None` for a route that does not deliver.
+    pub fn new(
+        route: &Route,
+        deliveries: mpsc::Receiver<Delivery>,
+        publisher: Publisher,
+        client: Client,
+        metrics: RouteMetrics,
+        buffer: Buffer,
+    ) -> Option<Self> {
+        let Flow::Deliver(deliver) = &route.flow else {
+            return None;
+        };
+        let worker = Worker {
+            name: route.name.clone(),
+            deliver: deliver.clone(),
+            publisher,
+            metrics,
+            requeue: Mutex::new(Backoff::new(REQUEUE_FIRST, REQUEUE_MAX)),
+            client,
+            buffer,
+        };
+        let worker = Arc::new(worker);
+        Some(Self { deliveries, worker })
+    }
+
+    /// Forwards until `drain` or until the deliveries end, then waits for those under way.
+    ///
+    /// `abort` ends these as well: what is not settled by then goes back to its queue.
+    pub async fn run(mut self, drain: CancellationToken, abort: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.worker.deliver.source.concurrency));
+        let tasks = TaskTracker::new();
+        let stop = async {
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = abort.cancelled() => {}
+            }
+        };
+        tokio::pin!(stop);
+        loop {
+            let next = async {
+                let slot = slots.clone().acquire_owned().await.ok()?;
+                Some((slot, self.deliveries.recv().await?))
+            };
+            let (slot, delivery) = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                next = next => match next {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
+            let (worker, abort) = (self.worker.clone(), abort.clone());
+            task::spawn(&tasks, "forward", async move {
+                worker.run(delivery, abort).await;
+                drop(slot);
+            });
+        }
+        self.deliveries.close();
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            delivery.settle.requeue();
+            self.worker.metrics.delivery("requeued");
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    async fn run(&self, delivery: Delivery, abort: CancellationToken) {
+        // Its channel is gone: the broker has requeued the message and will deliver it again.
+        if !delivery.settle.is_live() {
+            return;
+        }
+        let Delivery { message, settle } = delivery;
+        let bytes = u64::try_from(message.body.len()).unwrap_or(u64::MAX);
+        let _held = self.buffer.hold(bytes);
+        let _in_flight = InFlight::new(&self.metrics);
+        let id = message.properties.message_id().clone();
+        let id = id
+            .filter(|id| !id.as_str().is_empty())
+            .unwrap_or_else(new_id);
+        let job = Job {
+            message,
+            id,
+            settle,
+        };
+        tokio::select! {
+            biased;
+            // Dropping the job requeues it.
+            () = abort.cancelled() => self.metrics.delivery("requeued"),
+            () = self.handle(job) => {}
+        }
+    }
+
+    async fn handle(&self, job: Job) {
+        let reply_to = job.message.properties.reply_to().clone();
+        match reply_to.filter(|queue| !queue.as_str().is_empty()) {
+            Some(queue) => self.answer(job, queue).await,
+            None => self.forward(job).await,
+        }
+    }
+
+    /// One attempt, and what follows from it.
+    async fn forward(&self, job: Job) {
+        let target = &self.deliver.target;
+        let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
+            Ok(call) => call,
+            Err(error) => {
+                let failed = Failed::new(&job, error.to_string(), None);
+                return self.park(job, failed, Reason::Unforwardable).await;
+            }
+        };
+        let deadline = Deadline::after(target.timeout);
+        let begun = Instant::now();
+        let attempt = match self.call(call, deadline).await {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                client::discard(body, target.response_limit, deadline).await;
+                Attempt::answered(head.status, &head.headers, SystemTime::now())
+            }
+            Err(error) => Attempt::Failed(error),
+        };
+        self.observe(begun);
+        let failed = Failed::new(&job, attempt.describe(), attempt.status());
+        let decision = decide(
+            &attempt,
+            &target.success,
+            &self.deliver.failure,
+            failed.attempts,
+            failed.age,
+        );
+        match decision {
+            Decision::Ack => {
+                job.settle.ack();
+                self.metrics.delivery("delivered");
+                self.went_well();
+            }
+            Decision::Retry { delay } => self.retry(job, failed, delay).await,
+            Decision::Park { reason } => self.park(job, failed, reason).await,
+        }
+    }
+
+    /// The one place from which backends are called: what guards them stands around this.
+    pub(super) async fn call(
+        &self,
+        Call { request, skipped }: Call,
+        deadline: Deadline,
+    ) -> Result<Response<Incoming>, CallError> {
+        self.metrics.skipped_headers.inc_by(skipped);
+        let request: Request<Full<Bytes>> = request;
+        self.client.call(request, deadline).await
+    }
+
+    pub(super) fn observe(&self, begun: Instant) {
+        let seconds = begun.elapsed().as_secs_f64();
+        self.metrics.forward_seconds.observe(seconds);
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    fn new(metrics: &RouteMetrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
