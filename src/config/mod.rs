@@ -1,6 +1,8 @@
 //! From YAML to values that cannot be wrong, with every mistake explained.
 
+pub mod diagnostic;
 pub mod model;
 pub mod names;
+pub mod raw;
 
 pub use model::Config;
