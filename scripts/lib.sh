@@ -46,3 +46,12 @@ apt_get_install() {
     as_root apt-get update -qq -o DPkg::Lock::Timeout=300 >&2 || return
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" "$@" >&2
 }
+
+# Fetches a package's file into the current folder.
+apt_download() {
+    # Its sandbox user may not write here.
+    local options=(-qq -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" download "$1" 2>/dev/null && return
+    as_root apt-get update -qq -o DPkg::Lock::Timeout=300 >&2
+    apt-get "${options[@]}" download "$1"
+}

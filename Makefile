@@ -1,0 +1,22 @@
+.PHONY: help demo test check clean
+
+help:
+	@echo 'make demo    build it, start a broker, a backend and a worker, and walk through every flow'
+	@echo '             (DEMO_ONCE=1 make demo ends by itself)'
+	@echo 'make test    every test, on a private broker (or AMQP_URL=amqp://... make test)'
+	@echo 'make check   format, lints, docs, dependencies, scripts'
+	@echo 'make clean   forget the broker, the tools and everything built'
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+check:
+	@scripts/check
+
+clean:
+	scripts/broker down
+	cargo clean
+	rm -rf .tools .broker data
