@@ -66,17 +66,102 @@ impl fmt::Display for StatusSet {
 }
 
 fn parse_range(word: &str) -> Result<(u16, u16), InvalidStatus> {
-    let invalid = || InvalidStatus(word.to_owned());
-    if let Some(class) = word.strip_suffix("xx") {
-        let class: u16 = class.parse().map_err(|_| invalid())?;
-        return (1..=5)
-            .contains(&class)
-            .then_some((class * 100, class * 100 + 99))
-            .ok_or_else(invalid);
+    let range = match (word.strip_suffix("xx"), word.split_once('-')) {
+        (Some(class), _) => number(class).map(|class| (class.saturating_mul(100), 99)),
+        (None, Some((low, high))) => number(low)
+            .zip(number(high))
+            .and_then(|(low, high)| Some((low, high.checked_sub(low)?))),
+        (None, None) => number(word).map(|status| (status, 0)),
+    };
+    range
+        .map(|(low, more)| (low, low.saturating_add(more)))
+        .filter(|(low, high)| *low >= 100 && *high <= 599)
+        .ok_or_else(|| InvalidStatus(word.to_owned()))
+}
+
+/// Digits only: the standard parser takes a sign as well.
+fn number(text: &str) -> Option<u16> {
+    let text = text.trim();
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status(code: u16) -> StatusCode {
+        StatusCode::from_u16(code).unwrap()
     }
-    let (low, high) = word.split_once('-').unwrap_or((word, word));
-    let low: u16 = low.trim().parse().map_err(|_| invalid())?;
-    let high: u16 = high.trim().parse().map_err(|_| invalid())?;
-    let valid = (100..=599).contains(&low) && low <= high && high <= 599;
-    valid.then_some((low, high)).ok_or_else(invalid)
+
+    #[test]
+    fn classes_statuses_and_ranges_are_understood() {
+        let set = StatusSet::parse(["2xx", "429", "502-504"]).unwrap();
+        let expected = |code| matches!(code, 200..=299 | 429 | 502..=504);
+        for code in 100..=999 {
+            assert_eq!(set.contains(status(code)), expected(code), "{code}");
+        }
+        assert_eq!(set.to_string(), "2xx 429 502-504");
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_its_text() {
+        for word in [
+            "",
+            "xx",
+            "0xx",
+            "6xx",
+            "9xx",
+            "2XX",
+            "20x",
+            "+2xx",
+            "+200",
+            "99",
+            "600",
+            "504-502",
+            "502-",
+            "-504",
+            "500-600",
+            "502-503-504",
+            "2xx-4xx",
+            "65536",
+            "99999xx",
+            "abc",
+            "২০০",
+        ] {
+            let error = StatusSet::parse([word]).unwrap_err();
+            assert_eq!(error, InvalidStatus(word.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        assert_eq!(StatusSet::success().to_string(), "2xx");
+        assert_eq!(StatusSet::retryable().to_string(), "408 425 429 5xx");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_can_be_read(
+            ranges in prop::collection::vec((100u16..=599, 100u16..=599), 1..6),
+            code in 100u16..=599,
+        ) {
+            let words: Vec<String> = ranges
+                .iter()
+                .map(|(a, b)| format!("{}-{}", a.min(b), a.max(b)))
+                .collect();
+            let set = StatusSet::parse(words.iter().map(String::as_str)).unwrap();
+            let within = ranges.iter().any(|(a, b)| (*a.min(b)..=*a.max(b)).contains(&code));
+            prop_assert_eq!(set.contains(status(code)), within);
+            let text = set.to_string();
+            prop_assert_eq!(StatusSet::parse(text.split(' ')).unwrap(), set);
+        }
+
+        #[test]
+        fn no_word_panics(word in "\\PC{0,12}") {
+            drop(word.parse::<StatusSet>());
+        }
+    }
 }

@@ -116,3 +116,6 @@ fn is_query(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
+
+#[cfg(test)]
+mod tests;
