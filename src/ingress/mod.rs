@@ -16,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::Request;
+use http::{Request, Version, header};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +38,7 @@ use crate::{
 use call::Call;
 use draft::Received;
 use inlet::Inlet;
-use router::{Found, Router};
+use router::{Found, Missed, Router};
 
 /// The inbound side: everything between a listener and the publisher.
 #[derive(Debug)]
@@ -170,7 +170,10 @@ impl Ingress {
 impl Handler for Ingress {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response {
         let arrived = Instant::now();
-        let found = self.router.load().find(request.method(), request.uri());
+        let found = match host(&request) {
+            Ok(()) => self.router.load().find(request.method(), request.uri()),
+            Err(missed) => Err(missed),
+        };
         match found {
             Ok(found) => {
                 let call = Call::begin(&found.target, arrived);
@@ -193,5 +196,17 @@ impl Handler for Ingress {
                 response
             }
         }
+    }
+}
+
+/// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2): without it two parsers on the way may differ
+/// about where a request goes.
+fn host(request: &Request<Incoming>) -> Result<(), Missed> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    match (request.version(), first, second) {
+        (_, _, Some(_)) => Err(Missed::BadHead("there is more than one `Host`")),
+        (Version::HTTP_11, None, _) => Err(Missed::BadHead("there is no `Host`")),
+        _ => Ok(()),
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum Missed {
     #[error("the path does not know this method")]
     MethodNotAllowed(HeaderValue),
     #[error("{0}")]
+    BadHead(&'static str),
+    #[error("{0}")]
     BadPath(&'static str),
     #[error(transparent)]
     BadParameter(#[from] BadRequest),
@@ -180,7 +182,7 @@ impl Missed {
         let kind = match self {
             Self::NotFound => Kind::NotFound,
             Self::MethodNotAllowed(allow) => return Problem::not_allowed(allow),
-            Self::BadPath(_) | Self::BadParameter(_) => Kind::BadRequest,
+            Self::BadHead(_) | Self::BadPath(_) | Self::BadParameter(_) => Kind::BadRequest,
             Self::TooLong => Kind::UriTooLong,
         };
         Problem::new(kind, self.to_string())

@@ -33,7 +33,8 @@ use crate::buffer::Buffer;
 const BODY_LIMIT: u64 = 1000;
 const BUDGET: u64 = 2000;
 
-/// Answers with the body's length; `/wait` waits for `go` first; `/keep` keeps the body.
+/// Answers with the body's length; `/wait` waits for `go` first; `/keep` keeps the body; `/large`
+/// has a large answer.
 struct Echo {
     buffer: Buffer,
     body_timeout: Duration,
@@ -60,6 +61,11 @@ impl Handler for Echo {
         if parts.uri.path() == "/wait" {
             self.begun.notify_one();
             self.go.notified().await;
+        }
+        if parts.uri.path() == "/large" {
+            self.begun.notify_one();
+            // More than the kernel takes for a client that does not read.
+            return Response::new(Full::new(Bytes::from(vec![b'x'; 64 << 20])));
         }
         let limits = BodyLimits {
             bytes: BODY_LIMIT,
@@ -306,6 +312,17 @@ async fn a_busy_connection_outlives_the_look_for_idle_ones() {
     assert!(Client::connect(server.address).await.is_closed().await);
     server.echo.go.notify_one();
     assert_eq!(client.answer().await.body, "3");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut() {
+    let server = start(10, Duration::from_millis(50), PATIENCE).await;
+    let mut client = Client::connect(server.address).await;
+    client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.echo.begun.notified().await;
+    server.stop.cancel();
+    assert_eq!(server.ended().await, 0);
+    drop(client);
 }
 
 #[tokio::test]

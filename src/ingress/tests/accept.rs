@@ -280,6 +280,40 @@ async fn malformed_requests_are_refused_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn a_request_goes_to_one_host() {
+    let mut bridge = bridge().await;
+    let mut client = bridge.client().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        let request = format!("POST /orders/eu HTTP/1.1\r\n{hosts}Content-Length: 1\r\n\r\nx");
+        assert_eq!(client.ask(request).await.status, 400, "{hosts}");
+    }
+    let old = "POST /orders/eu HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
+    client.send(old).await;
+    bridge.broker.take().await.end(Outcome::Routed);
+    assert_eq!(client.answer().await.status, 202);
+}
+
+#[tokio::test]
+async fn two_framings_never_smuggle_a_request() {
+    let mut bridge = bridge().await;
+    let mut client = bridge.client().await;
+    let inner = post("/orders/smuggled", "", "x");
+    let length = inner.len() + 5;
+    let request = format!(
+        "POST /orders/eu HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
+    );
+    client.send(request).await;
+    let taken = bridge.broker.take().await;
+    assert_eq!(taken.publish().routing_key.as_str(), "order.eu");
+    taken.end(Outcome::Routed);
+    // RFC 9112 §6.1: what follows on the connection is not trusted.
+    assert!(client.answer().await.has("connection: close"));
+    assert!(client.is_closed().await);
+    assert!(bridge.broker.is_idle());
+}
+
+#[tokio::test]
 async fn an_outcome_that_does_not_come_is_unknown() {
     let mut inbound = inbound(accepted());
     inbound.target.confirm_timeout = Duration::from_millis(20);
