@@ -7,7 +7,7 @@ use crate::{
         Accepted, AmqpTarget, Answer, Deliver, Failure, Flow, HttpTarget, Inbound, Park, Reply,
         Retry, Route, Unroutable, UrlTarget,
     },
-    template::{Part, Property, Source, Template},
+    template::{Part, Template},
 };
 
 /// What people are shown of a route; no part of it is secret.
@@ -155,38 +155,10 @@ fn template(template: &Template) -> String {
             let star = if *verbatim { "*" } else { "" };
             let fallback = fallback.as_ref();
             let fallback = fallback.map_or(String::new(), |text| format!(":-{text}"));
-            format!("{{{star}{}{fallback}}}", source_name(source))
+            format!("{{{star}{source}{fallback}}}")
         }
     };
     template.parts().iter().map(part).collect()
-}
-
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::Path(name) => format!("path.{name}"),
-        Source::Query(name) => format!("query.{name}"),
-        Source::Header(name) => format!("header.{name}"),
-        Source::Property(property) => format!("property.{}", property_name(*property)),
-        Source::RoutingKey => "routing_key".to_owned(),
-        Source::Json(pointer) => format!("json:{pointer}"),
-    }
-}
-
-fn property_name(property: Property) -> &'static str {
-    match property {
-        Property::MessageId => "message_id",
-        Property::CorrelationId => "correlation_id",
-        Property::ContentType => "content_type",
-        Property::ContentEncoding => "content_encoding",
-        Property::ReplyTo => "reply_to",
-        Property::Type => "type",
-        Property::UserId => "user_id",
-        Property::AppId => "app_id",
-        Property::Priority => "priority",
-        Property::Expiration => "expiration",
-        Property::Timestamp => "timestamp",
-        Property::DeliveryMode => "delivery_mode",
-    }
 }
 
 fn time(duration: Duration) -> String {

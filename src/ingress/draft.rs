@@ -6,13 +6,10 @@ use bytes::Bytes;
 use http::{HeaderName, request::Parts};
 use lapin::types::ShortString;
 
-use super::{inlet::Inlet, render::render};
+use super::inlet::Inlet;
 use crate::{
     amqp::Publish,
-    message::{
-        BadRequest, RequestOptions, RequestValues,
-        request::{self},
-    },
+    message::{BadRequest, RequestOptions, RequestValues, request},
     server::{Kind, Problem},
     template::{Target, Template},
 };
@@ -40,16 +37,16 @@ impl Received {
     pub(super) fn draft(&self, inlet: &Inlet) -> Result<Draft, Problem> {
         let target = &inlet.inbound.target;
         let values = RequestValues::new(&self.parts, &self.parameters, &self.body);
-        let rendered = |template: &Template, what: &dyn std::fmt::Display, target: Target| {
-            render(template, &values, target).map_err(|error| {
+        let render = |template: &Template, what: &dyn std::fmt::Display, target: Target| {
+            template.render(&values, target).map_err(|error| {
                 Problem::new(Kind::BadRequest, format!("{what} cannot be built: {error}"))
             })
         };
         let text = |template: &Option<Template>, what: &str| {
-            let rendered = template.as_ref().map(|t| rendered(t, &what, Target::Text));
+            let rendered = template.as_ref().map(|t| render(t, &what, Target::Text));
             rendered.transpose()
         };
-        let key = rendered(&target.routing_key, &"the routing key", Target::RoutingKey)?;
+        let key = render(&target.routing_key, &"the routing key", Target::RoutingKey)?;
         let routing_key = ShortString::try_new(key)
             .map_err(|_| Problem::new(Kind::BadRequest, "the routing key is over 255 bytes"))?;
         let message_id = text(&target.message_id, "the message id")?;
@@ -57,7 +54,7 @@ impl Received {
         let mut set: Vec<(HeaderName, String)> = Vec::new();
         for (name, template) in &inlet.inbound.headers.set {
             let what = format_args!("the header `{name}`");
-            set.push((name.clone(), rendered(template, &what, Target::Text)?));
+            set.push((name.clone(), render(template, &what, Target::Text)?));
         }
         let options = RequestOptions {
             message_id: message_id.as_deref(),

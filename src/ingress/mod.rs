@@ -5,7 +5,6 @@ mod call;
 mod draft;
 mod inlet;
 mod path;
-mod render;
 mod request_reply;
 mod respond;
 mod router;
