@@ -3,6 +3,7 @@
 pub mod diagnostic;
 pub mod model;
 pub mod names;
+pub mod paths;
 pub mod raw;
 
 pub use model::Config;

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 
 use super::path;
 use crate::{
-    config::model::PathPattern,
+    config::{model::PathPattern, paths},
     message::{BadRequest, values::path_parameters},
     server::{Kind, Problem},
 };
@@ -89,8 +89,8 @@ impl<T> Router<T> {
             methods.push(candidate);
         };
         for (method, pattern, target) in routes {
-            let text = path::normalise_pattern(&pattern.text);
-            for prefix in bare_prefixes(&text) {
+            let text = paths::normalise_pattern(&pattern.text);
+            for prefix in paths::bare_prefixes(&text) {
                 let candidate = Candidate {
                     bare: true,
                     method: method.clone(),
@@ -148,20 +148,6 @@ impl<T> Router<T> {
             parameters,
         })
     }
-}
-
-/// What `{*rest}` at the end of `pattern` matches when it is empty: `/a/{*rest}` is also `/a/` and
-/// `/a`.
-fn bare_prefixes(pattern: &str) -> Vec<String> {
-    let Some((prefix, _)) = pattern.rsplit_once("{*") else {
-        return Vec::new();
-    };
-    let shorter = prefix.strip_suffix('/').unwrap_or(prefix);
-    let mut prefixes = vec![prefix.to_owned()];
-    if !shorter.is_empty() && shorter != prefix {
-        prefixes.push(shorter.to_owned());
-    }
-    prefixes
 }
 
 fn allow<T>(methods: &[Candidate<T>]) -> HeaderValue {
