@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod amqp;
+pub mod app;
 pub mod buffer;
 pub mod config;
 pub mod egress;
@@ -9,6 +10,7 @@ pub mod ingress;
 pub mod message;
 pub mod policy;
 pub mod server;
+pub mod shutdown;
 pub mod task;
 pub mod telemetry;
 pub mod template;

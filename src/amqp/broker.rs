@@ -53,6 +53,8 @@ pub struct Stages {
     pub consumers: CancellationToken,
     /// Cancels the consumers of reply queues: no call waits any more.
     pub replies: CancellationToken,
+    /// The consumers, until all that they were given is settled at the broker.
+    pub settling: TaskTracker,
     /// Closes the connections.
     pub connections: CancellationToken,
 }
@@ -138,6 +140,7 @@ impl Broker {
             topology: self.topology,
             subscriptions: self.subscriptions,
             parked: self.parked,
+            settling: self.stages.settling,
             found,
             longest_pause: self.config.reconnect_max,
         };

@@ -12,6 +12,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     Status,
@@ -19,6 +20,7 @@ use super::{
     consumer::{Ended, Subscription, consume},
     error::{Error, bounded},
     link::Link,
+    status::consumer_part,
     topology::Topology,
 };
 use crate::{policy::Backoff, telemetry::Metrics};
@@ -34,6 +36,8 @@ pub(super) struct Consuming {
     pub subscriptions: Vec<Subscription>,
     /// Queues whose messages are counted now and then.
     pub parked: Vec<String>,
+    /// Tracks the consumers, so that a shutdown can wait for the last settlement.
+    pub(crate) settling: TaskTracker,
     /// Told when the topology has been found or made on this connection.
     pub found: watch::Sender<bool>,
     pub longest_pause: Duration,
@@ -83,7 +87,8 @@ impl Consuming {
         self.found.send_replace(true);
         let mut consumers = JoinSet::new();
         for subscription in &self.subscriptions {
-            consumers.spawn(keep_consuming(shared.clone(), subscription.clone()));
+            let consumer = keep_consuming(shared.clone(), subscription.clone());
+            consumers.spawn(self.settling.track_future(consumer));
         }
         tokio::select! {
             error = first_failure(&mut consumers) => error,
@@ -107,9 +112,9 @@ async fn first_failure(consumers: &mut JoinSet<Result<(), Error>>) -> Error {
 /// Consumes one queue for as long as the connection lives, whatever happens to queue and channel.
 async fn keep_consuming(shared: Shared, subscription: Subscription) -> Result<(), Error> {
     let queue = subscription.queue.as_str();
-    let part = format!("consumer of queue {queue}");
+    let part = consumer_part(queue);
     let mut backoff = Backoff::new(Duration::from_millis(100), shared.longest_pause);
-    loop {
+    while !subscription.drain.is_cancelled() {
         let since = Instant::now();
         let started = || shared.status.well(&part);
         let why = match consume(&shared.connection, &subscription, started).await {
@@ -134,6 +139,7 @@ async fn keep_consuming(shared: Shared, subscription: Subscription) -> Result<()
             Err(error) => tracing::warn!(queue, %error, "cannot restore the queue"),
         }
     }
+    Ok(())
 }
 
 /// Applies the topology again until it is whole, and counts parked messages now and then.

@@ -19,6 +19,6 @@ mod topology;
 pub use broker::{Broker, Stages};
 pub use consumer::{Delivery, Settle};
 pub use error::Error;
-pub use publisher::{Outcome, Publish, Publisher};
+pub use publisher::{Gate, Outcome, Publish, Publisher};
 pub use replies::{Replies, Waiter};
 pub use status::{NotReady, Status};

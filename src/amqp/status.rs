@@ -79,6 +79,15 @@ impl Status {
             .collect()
     }
 
+    /// Why nothing is consumed from `queue` at this moment, if so.
+    pub fn consumer_problem(&self, queue: &str) -> Option<String> {
+        let state = self.state();
+        if let Some(Link::Down(why)) = state.links.get(Role::Consume.as_str()) {
+            return Some(why.clone());
+        }
+        state.problems.get(&consumer_part(queue)).cloned()
+    }
+
     /// Whether both connections are up.
     pub fn is_up(&self) -> bool {
         self.state()
@@ -148,4 +157,9 @@ impl Status {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name of the consumer of `queue` among the parts.
+pub(super) fn consumer_part(queue: &str) -> String {
+    format!("consumer of queue {queue}")
 }

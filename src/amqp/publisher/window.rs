@@ -8,9 +8,8 @@
 use std::{collections::HashSet, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
-    options::BasicPublishOptions,
-    types::{AMQPValue, FieldTable},
+    BasicProperties, Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions,
+    types::AMQPValue,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,300 @@
+//! The whole bridge: the only place that knows every part.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{self, Admin},
+    amqp::{self, Broker, Gate, NotReady, Publisher, Replies, Stages, Status},
+    buffer::Buffer,
+    config::{
+        Config,
+        model::{Flow, Route},
+    },
+    egress::{Client, Forwarder},
+    ingress::Ingress,
+    shutdown::Shutdown,
+    task,
+    telemetry::Metrics,
+};
+
+/// How long a part may take to end once it has been told to drop everything.
+const ABORT_LIMIT: Duration = Duration::from_secs(5);
+/// How long closing the connections may take after the last settlement.
+const CLOSE_LIMIT: Duration = Duration::from_secs(8);
+
+/// The sockets to serve on, bound before anything else begins.
+#[derive(Debug)]
+pub struct Listeners {
+    pub http: TcpListener,
+    pub admin: TcpListener,
+}
+
+/// A built bridge, not yet running.
+pub struct App {
+    config: Arc<Config>,
+    listeners: Listeners,
+    ingress: Ingress,
+    metrics: Metrics,
+    state: State,
+    forwarders: Vec<Forwarder>,
+    broker: Broker,
+}
+
+/// Why a bridge cannot be built from a valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("cannot define the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error(transparent)]
+    Client(#[from] crate::egress::ClientError),
+    #[error(transparent)]
+    Ingress(#[from] crate::ingress::IngressError),
+    #[error(transparent)]
+    Broker(#[from] amqp::Error),
+}
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drained {
+    /// HTTP requests that were cut off unanswered.
+    pub requests_cut: usize,
+    /// Whether deliveries were still under way when the time was over; the broker has them again.
+    pub deliveries_cut: bool,
+}
+
+/// What the admin listener asks.
+struct State {
+    status: Status,
+    publisher: Publisher,
+    buffer: Buffer,
+    draining: CancellationToken,
+    limits: [prometheus::Gauge; 2],
+}
+
+// === impl App ===
+
+impl App {
+    /// Builds every part; nothing runs yet.
+    ///
+    /// # Errors
+    /// Names and paths that a compiled configuration does not have, or a TLS client that cannot be
+    /// set up.
+    pub fn build(config: Config, listeners: Listeners) -> Result<Self, BuildError> {
+        let config = Arc::new(config);
+        let metrics = Metrics::new()?;
+        let buffer = Buffer::new(config.buffer_limit);
+        let mut broker = Broker::new(&config, &metrics);
+        let publisher = broker.publisher();
+        let ingress = Ingress::new(
+            &config,
+            publisher.clone(),
+            broker.replies(),
+            &metrics,
+            buffer.clone(),
+        )?;
+        let client = Client::new()?;
+        let mut forwarders = Vec::new();
+        for route in &config.routes {
+            let Some(deliver) = route.deliver() else {
+                continue;
+            };
+            let deliveries = broker.subscribe(&deliver.source.queue, deliver.source.prefetch)?;
+            let metrics = metrics.route(&route.name);
+            let (publisher, client) = (publisher.clone(), client.clone());
+            forwarders.extend(Forwarder::new(
+                route,
+                deliveries,
+                publisher,
+                client,
+                metrics,
+                buffer.clone(),
+            ));
+        }
+        let state = State {
+            status: broker.status(),
+            limits: [metrics.limit("in_flight"), metrics.limit("buffer")],
+            publisher,
+            buffer,
+            draining: CancellationToken::new(),
+        };
+        Ok(Self {
+            config,
+            listeners,
+            ingress,
+            metrics,
+            state,
+            forwarders,
+            broker,
+        })
+    }
+
+    /// Runs until `shutdown` asks for the end, then drains in stages.
+    ///
+    /// # Errors
+    /// A name over 255 bytes, which a compiled configuration does not have.
+    pub async fn run(self, shutdown: Shutdown) -> Result<Drained, BuildError> {
+        let Self {
+            config,
+            listeners,
+            ingress,
+            metrics,
+            mut state,
+            forwarders,
+            broker,
+        } = self;
+        let tracker = TaskTracker::new();
+        let replies = broker.replies();
+        let running = Running {
+            stages: broker.stages(),
+            stop_accepting: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        };
+        state.draining = shutdown.graceful.clone();
+        let admin = Admin::new(config.clone(), metrics, state);
+        let stop_admin = CancellationToken::new();
+        let admin = admin.serve(listeners.admin, stop_admin.clone(), stop_admin.clone());
+        task::spawn(&tracker, "admin listener", admin);
+        let serving = ingress.serve(
+            listeners.http,
+            running.stop_accepting.clone(),
+            running.abort.clone(),
+        );
+        let http = task::spawn(&tracker, "http listener", serving);
+        let deliveries = TaskTracker::new();
+        for forwarder in forwarders {
+            let drain = running.stages.consumers.clone();
+            let forwarding = forwarder.run(drain, running.abort.clone());
+            task::spawn(&deliveries, "forwarder", forwarding);
+        }
+        deliveries.close();
+        broker.start(&config, &tracker)?;
+        tokio::select! {
+            () = shutdown.graceful.cancelled() => {}
+            () = shutdown.immediate.cancelled() => {}
+        }
+        let drained = running
+            .drain(&config, &shutdown, http, deliveries, &replies)
+            .await;
+        stop_admin.cancel();
+        tracker.close();
+        if tokio::time::timeout(CLOSE_LIMIT, tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("connections did not close in time");
+        }
+        Ok(drained)
+    }
+}
+
+/// The handles by which a running bridge is brought to its end.
+struct Running {
+    stages: Stages,
+    stop_accepting: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Running {
+    /// Not ready (by the draining token) → stop accepting → cancel consumers → finish what is
+    /// under way → requeue the rest → close the connections.
+    async fn drain(
+        &self,
+        config: &Config,
+        shutdown: &Shutdown,
+        http: tokio::task::JoinHandle<usize>,
+        deliveries: TaskTracker,
+        replies: &Replies,
+    ) -> Drained {
+        tracing::info!(limit = ?config.drain_timeout, waiting_replies = replies.waiting(), "draining");
+        self.stop_accepting.cancel();
+        self.stages.consumers.cancel();
+        let mut http = http;
+        let mut requests_cut = None;
+        let finishing = async {
+            requests_cut = (&mut http).await.ok();
+            deliveries.wait().await;
+        };
+        let in_time = tokio::select! {
+            () = finishing => true,
+            () = tokio::time::sleep(config.drain_timeout) => false,
+            () = shutdown.immediate.cancelled() => false,
+        };
+        self.abort.cancel();
+        if requests_cut.is_none() {
+            requests_cut = tokio::time::timeout(ABORT_LIMIT, http)
+                .await
+                .ok()
+                .and_then(Result::ok);
+        }
+        let deliveries_cut = !in_time && !deliveries.is_empty();
+        if tokio::time::timeout(ABORT_LIMIT, deliveries.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("deliveries did not end in time; the broker requeues them");
+        }
+        self.stages.replies.cancel();
+        // The last acknowledgements are on their way; without them the broker would deliver again.
+        self.stages.settling.close();
+        if tokio::time::timeout(ABORT_LIMIT, self.stages.settling.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the broker did not take the last acknowledgements in time");
+        }
+        self.stages.connections.cancel();
+        let drained = Drained {
+            requests_cut: requests_cut.unwrap_or_default(),
+            deliveries_cut,
+        };
+        if drained == Drained::default() {
+            tracing::info!("drained");
+        } else {
+            tracing::warn!(
+                requests_cut = drained.requests_cut,
+                deliveries_cut = drained.deliveries_cut,
+                "ended before everything was finished"
+            );
+        }
+        drained
+    }
+}
+
+impl admin::State for State {
+    fn readiness(&self) -> Vec<NotReady> {
+        let draining = self.draining.is_cancelled().then(|| NotReady {
+            part: "process".to_owned(),
+            reason: "shutting down".to_owned(),
+        });
+        draining
+            .into_iter()
+            .chain(self.status.not_ready())
+            .collect()
+    }
+
+    fn refresh(&self) {
+        let [in_flight, buffer] = &self.limits;
+        in_flight.set(self.publisher.used_ratio());
+        buffer.set(self.buffer.used_ratio());
+    }
+
+    fn route_state(&self, route: &Route) -> String {
+        match &route.flow {
+            Flow::Inbound(_) => match self.publisher.gate() {
+                Gate::Open => "accepting".to_owned(),
+                Gate::Down => "refusing: the broker is not connected".to_owned(),
+                Gate::Blocked => "refusing: the broker blocks publishers".to_owned(),
+            },
+            Flow::Deliver(deliver) => self
+                .status
+                .consumer_problem(&deliver.source.queue)
+                .map_or_else(
+                    || "consuming".to_owned(),
+                    |why| format!("not consuming: {why}"),
+                ),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `hareway run`: the bridge itself.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use crate::{
+    app::{App, Drained, Listeners},
+    config::Config,
+    shutdown::Shutdown,
+};
+
+/// Runs until a signal ends it. Exit code 0: everything was finished; 1: something was cut off.
+///
+/// # Errors
+/// An address that is taken, or a part that cannot be built; nothing has run then.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let drained = runtime.block_on(serve(config))?;
+    // What is still running has been told to end and was waited for; nothing more is owed to it.
+    runtime.shutdown_background();
+    Ok(if drained == Drained::default() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve(config: Config) -> anyhow::Result<Drained> {
+    let listeners = Listeners {
+        http: bind(config.http.listen, "http.listen").await?,
+        admin: bind(config.admin.listen, "admin.listen").await?,
+    };
+    tracing::info!(
+        http = %listeners.http.local_addr()?,
+        admin = %listeners.admin.local_addr()?,
+        instance = config.amqp.instance,
+        version = env!("CARGO_PKG_VERSION"),
+        "starting"
+    );
+    let shutdown = Shutdown::default();
+    let app = App::build(config, listeners)?;
+    let signals = async {
+        if let Err(error) = shutdown.follow_signals().await {
+            tracing::error!(%error, "cannot follow signals");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        drained = app.run(shutdown.clone()) => Ok(drained?),
+        () = signals => Ok(Drained::default()),
+    }
+}
+
+/// Address and key in the error: with two instances on one port it is all that a person needs.
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (`{key}`)"))
+}
