@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Status,
     channels::{self, Channels},
+    connect::Role,
     consumer::{Ended, Subscription, consume},
     error::{Error, bounded},
     link::Link,
@@ -87,9 +88,13 @@ impl Consuming {
         self.found.send_replace(true);
         let mut consumers = JoinSet::new();
         for subscription in &self.subscriptions {
+            // Ready means consuming, so until the consumer has begun it is a reason not to be.
+            let part = consumer_part(subscription.queue.as_str());
+            self.status.problem(&part, "not consuming yet".to_owned());
             let consumer = keep_consuming(shared.clone(), subscription.clone());
             consumers.spawn(self.settling.track_future(consumer));
         }
+        self.status.link_up(Role::Consume);
         tokio::select! {
             error = first_failure(&mut consumers) => error,
             error = look_after(&shared, whole, &self.parked, &self.metrics) => error,
@@ -159,6 +164,7 @@ async fn look_after(
             _ = again.tick(), if !whole => shared.topology.apply(&shared.pool, &shared.status).await
                 .map(|found| whole = found),
             _ = count.tick(), if !parked.is_empty() => count_parked(&shared.pool, parked, metrics).await,
+            else => std::future::pending().await,
         };
         match outcome {
             Err(error) if !shared.connection.status().connected() => return error,

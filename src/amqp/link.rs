@@ -118,7 +118,7 @@ impl Link {
                 Ok(connection) => {
                     self.failed = 0;
                     tracing::info!(connection = self.role.as_str(), broker = %url, "broker connected");
-                    self.status.link_up(self.role);
+                    self.status.link_connected(self.role);
                     let events = Box::pin(connection.events_listener());
                     let connection = Arc::new(connection);
                     return Some(Session {

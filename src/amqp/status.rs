@@ -101,9 +101,15 @@ impl Status {
         self.0.gate.subscribe()
     }
 
+    /// Connected, which alone serves nobody: [`Status::link_up`] follows.
+    pub(super) fn link_connected(&self, role: Role) {
+        self.0.metrics.broker_sessions.inc();
+        self.link_down(role, "connected, and not at work yet".to_owned());
+    }
+
+    /// At work: publishes are taken, or consumers are being started.
     pub(super) fn link_up(&self, role: Role) {
         self.state().links.insert(role.as_str(), Link::Up);
-        self.0.metrics.broker_sessions.inc();
         self.publish_state();
     }
 
@@ -119,6 +125,7 @@ impl Status {
 
     pub(super) fn open_gate(&self) {
         self.0.gate.send_replace(Gate::Open);
+        self.link_up(Role::Publish);
     }
 
     pub(super) fn close_gate(&self) {
