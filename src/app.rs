@@ -43,9 +43,9 @@ pub struct App {
     broker: Broker,
 }
 
-/// Why a bridge cannot be built from a valid configuration.
+/// Why a bridge cannot be built from a valid configuration, or cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum AppError {
     #[error("cannot define the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
@@ -54,6 +54,9 @@ pub enum BuildError {
     Ingress(#[from] crate::ingress::IngressError),
     #[error(transparent)]
     Broker(#[from] amqp::Error),
+    /// A defect in this program: ending, and being started again, beats running on without a part.
+    #[error("a part of the bridge failed: {0}")]
+    Failed(String),
 }
 
 /// How a shutdown went.
@@ -82,7 +85,7 @@ impl App {
     /// # Errors
     /// Names and paths that a compiled configuration does not have, or a TLS client that cannot be
     /// set up.
-    pub fn build(config: Config, listeners: Listeners) -> Result<Self, BuildError> {
+    pub fn build(config: Config, listeners: Listeners) -> Result<Self, AppError> {
         let config = Arc::new(config);
         let metrics = Metrics::new()?;
         let buffer = Buffer::new(config.buffer_limit);
@@ -134,8 +137,8 @@ impl App {
     /// Runs until `shutdown` asks for the end, then drains in stages.
     ///
     /// # Errors
-    /// A name over 255 bytes, which a compiled configuration does not have.
-    pub async fn run(self, shutdown: Shutdown) -> Result<Drained, BuildError> {
+    /// A part has failed by a defect of its own; the rest has been drained.
+    pub async fn run(self, shutdown: Shutdown) -> Result<Drained, AppError> {
         let Self {
             config,
             listeners,
@@ -170,11 +173,13 @@ impl App {
             task::spawn(&deliveries, "forwarder", forwarding);
         }
         deliveries.close();
-        broker.start(&config, &tracker)?;
-        tokio::select! {
-            () = shutdown.graceful.cancelled() => {}
-            () = shutdown.immediate.cancelled() => {}
-        }
+        let [publishing, consuming] = broker.start(&config, &tracker)?;
+        let failed = tokio::select! {
+            () = shutdown.graceful.cancelled() => None,
+            () = shutdown.immediate.cancelled() => None,
+            Err(panic) = publishing => Some(panic),
+            Err(panic) = consuming => Some(panic),
+        };
         let drained = running
             .drain(&config, &shutdown, http, deliveries, &replies)
             .await;
@@ -186,7 +191,9 @@ impl App {
         {
             tracing::warn!("connections did not close in time");
         }
-        Ok(drained)
+        failed.map_or(Ok(drained), |panic| {
+            Err(AppError::Failed(panic.to_string()))
+        })
     }
 }
 

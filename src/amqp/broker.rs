@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use lapin::types::ShortString;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -116,9 +119,15 @@ impl Broker {
 
     /// Starts both links, and the reply desk where a route waits for replies.
     ///
+    /// The links end when their stage of the shutdown comes. One that ends before has panicked.
+    ///
     /// # Errors
     /// A name over 255 bytes.
-    pub fn start(mut self, config: &Config, tracker: &TaskTracker) -> Result<(), Error> {
+    pub fn start(
+        mut self,
+        config: &Config,
+        tracker: &TaskTracker,
+    ) -> Result<[JoinHandle<()>; 2], Error> {
         self.attend_replies(config, tracker)?;
         let (found, topology_found) = watch::channel(false);
         let publishing = Publishing {
@@ -144,9 +153,10 @@ impl Broker {
             found,
             longest_pause: self.config.reconnect_max,
         };
-        task::spawn(tracker, "publish connection", publishing.run());
-        task::spawn(tracker, "consume connection", consuming.run());
-        Ok(())
+        Ok([
+            task::spawn(tracker, "publish connection", publishing.run()),
+            task::spawn(tracker, "consume connection", consuming.run()),
+        ])
     }
 
     fn add_subscription(
