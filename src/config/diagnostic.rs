@@ -26,11 +26,26 @@ pub struct Diagnostic {
 
 /// Everything found, in the order of the files.
 #[derive(Debug, Clone, Default)]
-pub struct Diagnostics(Vec<Diagnostic>);
+pub struct Diagnostics {
+    found: Vec<Diagnostic>,
+    /// Where everything further would be a consequence of what is reported already.
+    settled: Vec<Place>,
+}
 
 impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+        let is_settled = diagnostic
+            .place
+            .as_ref()
+            .is_some_and(|place| self.settled.iter().any(|settled| settled.covers(place)));
+        if !is_settled {
+            self.found.push(diagnostic);
+        }
+    }
+
+    /// Drops whatever comes later for this place, as the value there is not what was meant.
+    pub fn settle(&mut self, place: &Place) {
+        self.settled.push(place.clone());
     }
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
@@ -42,21 +57,27 @@ impl Diagnostics {
     }
 
     pub fn has_errors(&self) -> bool {
-        self.0
+        self.found
             .iter()
             .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.0.iter()
+        self.found.iter()
+    }
+
+    /// Keeps only what `keep` says, as where a later finding explains an earlier one.
+    pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
+        self.found.retain(keep);
     }
 
     pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.found.extend(other.found);
+        self.settled.extend(other.settled);
     }
 }
 
@@ -80,7 +101,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self.0.iter().enumerate() {
+        for (index, diagnostic) in self.found.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }

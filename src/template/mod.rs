@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+mod parse;
 mod render;
+
+pub use parse::{ParseError, parse};
 
 /// A compiled template: literal text and references in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -70,6 +70,15 @@ pub enum ScalarPart {
     Secret(Secret),
 }
 
+impl Place {
+    /// Whether the other place begins within this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            && self.line == other.line
+            && (self.column..self.column + self.length).contains(&other.column)
+    }
+}
+
 impl Scalar {
     /// The whole text, secrets included.
     pub fn text(&self) -> String {
