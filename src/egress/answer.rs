@@ -54,6 +54,7 @@ impl Worker {
         }
         match outcome {
             Some(Outcome::Routed) => {
+                self.remember(&job);
                 job.settle.ack();
                 self.metrics.delivery("replied");
             }

@@ -1,7 +1,7 @@
 //! One route's deliveries: a bounded number at once, a tracked task each.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     call::{self, Call},
     client::{self, CallError, Client, Deadline},
+    delivered::Delivered,
     outcome::{Attempt, Decision, Reason, decide},
     settle::Failed,
 };
@@ -52,6 +53,7 @@ pub(super) struct Worker {
     pub(super) metrics: RouteMetrics,
     /// The pause before the next requeue; it grows while nothing succeeds.
     pub(super) requeue: Mutex<Backoff>,
+    delivered: Mutex<Delivered>,
     client: Client,
     buffer: Buffer,
 }
@@ -87,6 +89,7 @@ impl Forwarder {
             deliver: deliver.clone(),
             publisher,
             metrics,
+            delivered: Mutex::new(Delivered::new(deliver.source.prefetch)),
             requeue: Mutex::new(Backoff::new(REQUEUE_FIRST, REQUEUE_MAX)),
             client,
             buffer,
@@ -167,6 +170,10 @@ impl Worker {
     }
 
     async fn handle(&self, job: Job) {
+        if job.message.redelivered && self.was_delivered(&job) {
+            job.settle.ack();
+            return self.metrics.delivery("suppressed");
+        }
         let reply_to = job.message.properties.reply_to().clone();
         match reply_to.filter(|queue| !queue.as_str().is_empty()) {
             Some(queue) => self.answer(job, queue).await,
@@ -205,6 +212,7 @@ impl Worker {
         );
         match decision {
             Decision::Ack => {
+                self.remember(&job);
                 job.settle.ack();
                 self.metrics.delivery("delivered");
                 self.went_well();
@@ -223,6 +231,23 @@ impl Worker {
         self.metrics.skipped_headers.inc_by(skipped);
         let request: Request<Full<Bytes>> = request;
         self.client.call(request, deadline).await
+    }
+
+    /// Its acknowledgement was lost with the connection; a second call would be one too many.
+    fn was_delivered(&self, job: &Job) -> bool {
+        let delivered = self.delivered.lock();
+        let delivered = delivered.unwrap_or_else(PoisonError::into_inner);
+        Delivered::key(job).is_some_and(|key| delivered.knows(&key))
+    }
+
+    pub(super) fn remember(&self, job: &Job) {
+        let Some(key) = Delivered::key(job) else {
+            return;
+        };
+        let delivered = self.delivered.lock();
+        delivered
+            .unwrap_or_else(PoisonError::into_inner)
+            .remember(key);
     }
 
     pub(super) fn observe(&self, begun: Instant) {

@@ -9,6 +9,7 @@ mod answer;
 mod call;
 mod client;
 mod copy;
+mod delivered;
 mod forwarder;
 mod outcome;
 mod settle;
