@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::support::{
-    Answer, Backend, Broker, Client, Proxy, Rig, amqp::with_id, backend::raw_server,
-    broker::address_of, client::Raw,
+    Answer, Backend, Broker, Client, Proxy, Rig, SOON, amqp::with_id, backend::raw_server,
+    broker::address_of, client::Raw, eventually,
 };
 
 /// A script is answered in order, then the usual answer; every request is remembered whole.
@@ -165,9 +165,13 @@ async fn a_private_node_comes_back_and_goes() {
         )
         .await;
     broker.kill().await;
-    TcpStream::connect(broker.address())
-        .await
-        .expect_err("it is dead");
+    eventually(SOON, "it is dead", async || {
+        match TcpStream::connect(broker.address()).await {
+            Err(_) => Ok(()),
+            Ok(_) => Err("it answers".to_owned()),
+        }
+    })
+    .await;
     broker.start_again().await;
     rig.reconnect().await;
     rig.settles_at(&queue, 2).await;

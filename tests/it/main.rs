@@ -17,5 +17,14 @@
     reason = "nothing outside this binary can reach it anyway"
 )]
 
+mod accept;
+mod attribution;
+mod deliver;
+mod durability;
 mod harness;
+mod hostile;
+mod interop;
+mod request_reply;
+mod session;
+mod shutdown;
 mod support;

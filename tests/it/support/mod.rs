@@ -8,6 +8,7 @@ pub mod client;
 pub mod lifeline;
 pub mod proxy;
 pub mod rig;
+pub mod worker;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use broker::Broker;
 pub use client::Client;
 pub use proxy::Proxy;
 pub use rig::Rig;
+pub use worker::Worker;
 
 /// Long enough for anything that happens at once, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -123,8 +123,10 @@ async fn connect(client: TcpStream, target: String, mut weather: watch::Receiver
     let both = async { tokio::join!(up, down) };
     let cut = weather.wait_for(|weather| weather.cuts != cuts);
     tokio::select! {
-        _ = both => {}
+        // What was held back must not slip through when a cut and fair weather come together.
+        biased;
         _ = cut => {}
+        _ = both => {}
     }
 }
 
