@@ -35,6 +35,11 @@ impl Broker {
         Taken(self.requests.recv().await.expect("a publish"))
     }
 
+    /// What waits already.
+    pub(crate) fn try_take(&mut self) -> Option<Taken> {
+        self.requests.try_recv().ok().map(Taken)
+    }
+
     /// Whether nothing has been published.
     pub(crate) fn is_idle(&mut self) -> bool {
         self.requests.is_empty()

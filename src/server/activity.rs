@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that must have been written between two looks for a connection to count as busy; fewer
 /// are keep-alive frames, or a client that hardly reads.
@@ -36,7 +37,15 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct Open {
     activity: Activity,
-    everywhere: Arc<AtomicUsize>,
+    cuts: Arc<Cuts>,
+    answered: bool,
+}
+
+/// Counts the requests that an abort has cut off.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    pub(super) abort: CancellationToken,
+    pub(super) count: AtomicUsize,
 }
 
 /// What was seen at the last look.
@@ -56,14 +65,14 @@ pub(super) struct Counted {
 // === impl Activity ===
 
 impl Activity {
-    /// A request's head is complete; `everywhere` counts the whole server's open requests.
-    pub(super) fn begin(&self, everywhere: &Arc<AtomicUsize>) -> Open {
+    /// A request's head is complete.
+    pub(super) fn begin(&self, cuts: &Arc<Cuts>) -> Open {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.open.fetch_add(1, Ordering::Relaxed);
-        everywhere.fetch_add(1, Ordering::Relaxed);
         Open {
             activity: self.clone(),
-            everywhere: everywhere.clone(),
+            cuts: cuts.clone(),
+            answered: false,
         }
     }
 
@@ -91,10 +100,18 @@ impl Activity {
     }
 }
 
+impl Open {
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.activity.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.everywhere.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered && self.cuts.abort.is_cancelled() {
+            self.cuts.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

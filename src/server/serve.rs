@@ -25,7 +25,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Response, activity::Activity, connection::drive};
+use super::{
+    Response,
+    activity::{Activity, Cuts},
+    connection::drive,
+};
 use crate::task;
 
 /// The most bytes of a request's head, and of what HTTP/1 reads at once. A message's properties and headers must fit into one AMQP
@@ -68,8 +72,7 @@ struct Shared<H> {
     permits: Arc<Semaphore>,
     tracker: TaskTracker,
     connections: Mutex<usize>,
-    /// Requests not answered yet, over all connections.
-    open: Arc<AtomicUsize>,
+    cuts: Arc<Cuts>,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -100,7 +103,10 @@ pub async fn serve<H: Handler>(
         limits,
         tracker,
         connections: Mutex::default(),
-        open: Arc::default(),
+        cuts: Arc::new(Cuts {
+            abort: abort.clone(),
+            count: AtomicUsize::new(0),
+        }),
         stop,
         abort,
     });
@@ -118,16 +124,9 @@ pub async fn serve<H: Handler>(
     }
     drop(listener);
     shared.tracker.close();
-    let mut cut = 0;
-    tokio::select! {
-        biased;
-        () = shared.tracker.wait() => {}
-        () = shared.abort.cancelled() => {
-            cut = shared.open.load(Ordering::Relaxed);
-            shared.tracker.wait().await;
-        }
-    }
-    cut
+    // An abort ends the tasks themselves.
+    shared.tracker.wait().await;
+    shared.cuts.count.load(Ordering::Relaxed)
 }
 
 async fn accept<H: Handler>(listener: &TcpListener, shared: &Arc<Shared<H>>) {
@@ -164,11 +163,11 @@ fn open<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, permit: OwnedSem
         let service = {
             let (shared, activity) = (shared.clone(), activity.clone());
             service_fn(move |request| {
-                let open = activity.begin(&shared.open);
+                let open = activity.begin(&shared.cuts);
                 let answer = shared.handler.clone().handle(request);
                 async move {
                     let answer = answer.await;
-                    drop(open);
+                    open.answered();
                     Ok::<_, Infallible>(answer)
                 }
             })
@@ -176,7 +175,9 @@ fn open<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, permit: OwnedSem
         let io = TokioIo::new(activity.count(stream));
         let connection = shared.builder.serve_connection(io, service);
         let patience = shared.limits.header_timeout;
-        drive(connection, &activity, patience, &shared.stop, &shared.abort).await;
+        // Their own tokens: one that is shared would be locked by every connection at every turn.
+        let (stop, abort) = (shared.stop.child_token(), shared.abort.child_token());
+        drive(connection, &activity, patience, &stop, &abort).await;
         shared.count(|connections| connections.saturating_sub(1));
         drop(permit);
     }));

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use tokio_util::task::TaskTracker;
 
 use super::{Bridge, accepted, inbound, post, route};
 use crate::{
     amqp::{Outcome, publisher::Gate},
     config::model::{Accepted, Answer, Unroutable},
     server::testing::{Answer as Got, PATIENCE},
+    task,
 };
 
 async fn bridge() -> Bridge {
@@ -92,6 +94,58 @@ async fn every_outcome_has_its_own_answer() {
         let line = format!(r#"hareway_published_total{{outcome="{label}",route="place-order"}}"#);
         assert_eq!(bridge.metric(&line), 1.0, "{label}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_outcome_reaches_another_request() {
+    const CLIENTS: usize = 32;
+    const EACH: usize = 50;
+    let routes = vec![route("place-order", inbound(accepted()))];
+    // A publish gives its place back just after its answer, so there are more than enough.
+    let mut bridge = Bridge::with_limit(2 * CLIENTS, routes).await;
+    let tracker = TaskTracker::new();
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = bridge.client().await;
+        clients.push(task::spawn(&tracker, "client", async move {
+            for turn in 0..EACH {
+                let id = format!("{number}-{turn}");
+                let nacked = (number + turn) % 3 == 0;
+                let body = if nacked { "nack" } else { "route" };
+                let headers = format!("Message-Id: {id}\r\n");
+                let answer = client.ask(post("/orders/eu", &headers, body)).await;
+                assert_eq!(answer.status, if nacked { 503 } else { 202 }, "{id}");
+                assert!(answer.has(&format!("message-id: {id}")), "{id}");
+            }
+        }));
+    }
+    // Answered in the reverse of their order, as confirms may come.
+    tracker.close();
+    let mut answered = 0;
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = tracker.wait() => break,
+            taken = bridge.broker.take() => taken,
+        };
+        let mut window = vec![taken];
+        while let Some(taken) = bridge.broker.try_take() {
+            window.push(taken);
+        }
+        answered += window.len();
+        while let Some(taken) = window.pop() {
+            let nacked = taken.publish().body == "nack";
+            taken.end(if nacked {
+                Outcome::Nacked
+            } else {
+                Outcome::Routed
+            });
+        }
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(answered, CLIENTS * EACH);
 }
 
 #[tokio::test]

@@ -43,7 +43,11 @@ struct Bridge {
 
 impl Bridge {
     async fn start(routes: Vec<Route>) -> Self {
-        let (publisher, broker) = broker(IN_FLIGHT);
+        Self::with_limit(IN_FLIGHT, routes).await
+    }
+
+    async fn with_limit(in_flight: usize, routes: Vec<Route>) -> Self {
+        let (publisher, broker) = broker(in_flight);
         let metrics = Metrics::new().unwrap();
         let replies = Replies::new("test");
         let mut config = config();
