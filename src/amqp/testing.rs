@@ -3,7 +3,8 @@
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Outcome, Publish, Publisher, Replies,
+    Delivery, Outcome, Publish, Publisher, Replies, Settle,
+    consumer::Verdict,
     publisher::{Gate, Request},
 };
 use crate::message::Message;
@@ -14,6 +15,14 @@ pub(crate) struct Broker {
     gate: watch::Sender<Gate>,
 }
 
+/// A queue's consumer: hands messages over and hears what became of them.
+pub(crate) struct Queue {
+    deliveries: mpsc::Sender<Delivery>,
+    settle: mpsc::Sender<(u64, Verdict)>,
+    verdicts: mpsc::Receiver<(u64, Verdict)>,
+    tag: u64,
+}
+
 /// A publish that waits for its outcome.
 pub(crate) struct Taken(Request);
 
@@ -22,6 +31,19 @@ pub(crate) fn broker(limit: usize) -> (Publisher, Broker) {
     let (gate, state) = watch::channel(Gate::Open);
     let (publisher, requests) = Publisher::new(limit, state);
     (publisher, Broker { requests, gate })
+}
+
+/// A queue of which at most `capacity` messages are delivered ahead.
+pub(crate) fn queue(capacity: usize) -> (Queue, mpsc::Receiver<Delivery>) {
+    let (deliveries, receiver) = mpsc::channel(capacity);
+    let (settle, verdicts) = mpsc::channel(capacity);
+    let queue = Queue {
+        deliveries,
+        settle,
+        verdicts,
+        tag: 0,
+    };
+    (queue, receiver)
 }
 
 /// Hands a reply over as its consumer would.
@@ -57,5 +79,33 @@ impl Taken {
 
     pub(crate) fn end(self, outcome: Outcome) {
         self.0.answer(outcome);
+    }
+}
+
+impl Queue {
+    /// Delivers the message; tags count from 1.
+    pub(crate) async fn deliver(&mut self, message: Message) -> u64 {
+        self.tag += 1;
+        let settle = Settle::new(self.tag, self.settle.clone());
+        let delivery = Delivery { message, settle };
+        self.deliveries.send(delivery).await.expect("a consumer");
+        self.tag
+    }
+
+    /// The next verdict: the tag, and whether it was acknowledged rather than requeued.
+    pub(crate) async fn verdict(&mut self) -> (u64, bool) {
+        let (tag, verdict) = self.verdicts.recv().await.expect("a verdict");
+        (tag, verdict == Verdict::Ack)
+    }
+
+    /// Whether no verdict has come that nobody has seen.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.verdicts.is_empty()
+    }
+
+    /// The channel dies, and with it the right to settle what it delivered.
+    pub(crate) fn lose_channel(&mut self) {
+        let (settle, verdicts) = mpsc::channel(self.deliveries.max_capacity());
+        (self.settle, self.verdicts) = (settle, verdicts);
     }
 }

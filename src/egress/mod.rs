@@ -16,3 +16,8 @@ mod settle;
 
 pub use client::{CallError, Client, ClientError};
 pub use forwarder::Forwarder;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

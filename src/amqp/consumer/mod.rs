@@ -34,6 +34,16 @@ pub(super) enum Verdict {
 // === impl Settle ===
 
 impl Settle {
+    #[cfg(test)]
+    pub(super) fn new(tag: u64, verdicts: mpsc::Sender<(u64, Verdict)>) -> Self {
+        let done = false;
+        Self {
+            tag,
+            verdicts,
+            done,
+        }
+    }
+
     /// Takes the message off its queue.
     pub fn ack(mut self) {
         self.send(Verdict::Ack);
