@@ -5,9 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::Response;
 use hyper::body::Incoming;
 use lapin::types::ShortString;
 use tokio::{
@@ -229,7 +227,6 @@ impl Worker {
         deadline: Deadline,
     ) -> Result<Response<Incoming>, CallError> {
         self.metrics.skipped_headers.inc_by(skipped);
-        let request: Request<Full<Bytes>> = request;
         self.client.call(request, deadline).await
     }
 
