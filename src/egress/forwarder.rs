@@ -64,6 +64,12 @@ pub(super) struct Job {
     pub(super) settle: Settle,
 }
 
+/// The body of a response whose head has said all that matters.
+struct Unread {
+    body: Incoming,
+    deadline: Deadline,
+}
+
 /// Counts a delivery as under way until it is dropped.
 struct InFlight(prometheus::IntGauge);
 
@@ -159,45 +165,60 @@ impl Worker {
             id,
             settle,
         };
-        tokio::select! {
+        let unread = tokio::select! {
             biased;
             // Dropping the job requeues it.
-            () = abort.cancelled() => self.metrics.delivery("requeued"),
-            () = self.handle(job) => {}
+            () = abort.cancelled() => return self.metrics.delivery("requeued"),
+            unread = self.handle(job) => unread,
+        };
+        // The message is settled. Its place stays taken, so that a backend that does not end its
+        // responses is not given more calls than the route allows.
+        if let Some(unread) = unread {
+            tokio::select! {
+                biased;
+                () = abort.cancelled() => {}
+                () = self.discard(unread) => {}
+            }
         }
     }
 
-    async fn handle(&self, job: Job) {
+    async fn handle(&self, job: Job) -> Option<Unread> {
         if job.message.redelivered && self.was_delivered(&job) {
             job.settle.ack();
-            return self.metrics.delivery("suppressed");
+            self.metrics.delivery("suppressed");
+            return None;
         }
         let reply_to = job.message.properties.reply_to().clone();
         match reply_to.filter(|queue| !queue.as_str().is_empty()) {
-            Some(queue) => self.answer(job, queue).await,
+            Some(queue) => {
+                self.answer(job, queue).await;
+                None
+            }
             None => self.forward(job).await,
         }
     }
 
-    /// One attempt, and what follows from it.
-    async fn forward(&self, job: Job) {
+    /// One attempt, and what follows from it. The head of a response decides: the message need not
+    /// wait for a body that nobody reads.
+    async fn forward(&self, job: Job) -> Option<Unread> {
         let target = &self.deliver.target;
         let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
             Ok(call) => call,
             Err(error) => {
                 let failed = Failed::new(&job, error.to_string(), None);
-                return self.park(job, failed, Reason::Unforwardable).await;
+                self.park(job, failed, Reason::Unforwardable).await;
+                return None;
             }
         };
         let deadline = Deadline::after(target.timeout);
         let begun = Instant::now();
-        let attempt = match self.call(call, deadline).await {
+        let (attempt, unread) = match self.call(call, deadline).await {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                client::discard(body, target.response_limit, deadline).await;
-                Attempt::answered(head.status, &head.headers, SystemTime::now())
+                let attempt = Attempt::answered(head.status, &head.headers, SystemTime::now());
+                (attempt, Some(Unread { body, deadline }))
             }
-            Err(error) => Attempt::Failed(error),
+            Err(error) => (Attempt::Failed(error), None),
         };
         self.observe(begun);
         let failed = Failed::new(&job, attempt.describe(), attempt.status());
@@ -218,6 +239,12 @@ impl Worker {
             Decision::Retry { delay } => self.retry(job, failed, delay).await,
             Decision::Park { reason } => self.park(job, failed, reason).await,
         }
+        unread
+    }
+
+    async fn discard(&self, Unread { body, deadline }: Unread) {
+        let limit = self.deliver.target.response_limit;
+        client::discard(body, limit, deadline).await;
     }
 
     /// The one place from which backends are called: what guards them stands around this.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, Response};
 use http_body_util::Full;
 use lapin::types::AMQPValue;
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
 use super::testing::{Backend, Rig, message, nobody, route, short};
 use crate::{
@@ -63,6 +64,24 @@ async fn a_message_is_acknowledged_after_success_and_not_before() {
     assert_eq!(rig.queue.verdict().await, (tag, true));
     rig.drain.cancel();
     rig.done.await.unwrap();
+}
+
+/// The whole call may take 20 s here: the verdict comes before the body could have ended.
+#[tokio::test]
+async fn a_success_need_not_wait_for_its_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let mut rig = Rig::start(route(&url));
+    let tag = rig.queue.deliver(message(b"")).await;
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    stream.write_all(head).await.unwrap();
+    let verdict = timeout(Duration::from_secs(10), rig.queue.verdict()).await;
+    assert_eq!(verdict.unwrap(), (tag, true));
+    rig.abort.cancel();
+    (&mut rig.done).await.unwrap();
+    assert_eq!(rig.counted("delivered"), 1);
+    assert_eq!(rig.counted("requeued"), 0);
 }
 
 #[tokio::test]
