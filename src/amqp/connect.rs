@@ -1,8 +1,15 @@
 //! One connection attempt.
 
-use lapin::{Connection, ConnectionProperties, runtime, tcp::OwnedTLSConfig};
+use lapin::{
+    Connection, ConnectionProperties, runtime,
+    tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig},
+    uri::AMQPUri,
+};
 
-use super::error::{Error, bounded};
+use super::{
+    error::{Error, bounded},
+    wash::{self, Washed, WashingRuntime},
+};
 use crate::config::model::{Amqp, BrokerUrl};
 
 /// Which of the two connections: each has its own, so that an alarm that blocks publishing cannot
@@ -35,8 +42,14 @@ pub(super) async fn connect(
     let name = format!("hareway {} {}", config.instance, role.as_str());
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
     let tls = tls(config).await?;
-    let runtime = runtime::default_runtime()?;
-    let connecting = Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    let tokio = runtime::default_runtime()?;
+    let runtime = wash::runtime(&tokio);
+    // The stream is washed above TLS: below it there is nothing to be seen.
+    let dial = async move |uri: AMQPUri, _: WashingRuntime| {
+        let stream = uri.connect_with_config_async(tls.as_ref(), &tokio).await?;
+        Ok(AsyncTcpStream::Plain(Washed::new(stream)))
+    };
+    let connecting = Connection::connector(uri, runtime, dial, properties);
     bounded(config.connect_timeout, "connecting", connecting).await
 }
 

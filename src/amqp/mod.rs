@@ -15,6 +15,7 @@ mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 mod topology;
+mod wash;
 
 pub use broker::{Broker, Stages};
 pub use consumer::{Delivery, Settle};
