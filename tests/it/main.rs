@@ -24,6 +24,7 @@ mod durability;
 mod harness;
 mod hostile;
 mod interop;
+mod poison;
 mod request_reply;
 mod session;
 mod shutdown;

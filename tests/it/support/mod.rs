@@ -8,6 +8,7 @@ pub mod client;
 pub mod lifeline;
 pub mod proxy;
 pub mod rig;
+pub mod wire;
 pub mod worker;
 
 use std::time::Duration;
