@@ -486,6 +486,43 @@ routes:
     rig.settles_at(&rig.name("in"), 2).await;
 }
 
+/// All bodies together are bounded: what finds no room is 503 at once, and there is room again.
+#[tokio::test]
+async fn bodies_beyond_the_buffer_are_503() {
+    let rig = Rig::new().await;
+    let yaml = format!("buffer_limit: 300KiB\n{PLAIN}");
+    let (proxy, bridge) = behind_proxy(&rig, &yaml).await;
+    proxy.stall();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let client = bridge.client();
+        calls.spawn(async move {
+            let reply = client
+                .post("/take")
+                .body(vec![b'x'; 100 * 1024])
+                .send()
+                .await;
+            (
+                reply.status.as_u16(),
+                reply.status == 503 && reply.problem() == "overloaded",
+            )
+        });
+    }
+    let first = calls.join_next().await.expect("eight").expect("an answer");
+    assert_eq!(first, (503, true));
+    proxy.resume();
+    let rest = calls.join_all().await;
+    let taken = rest.iter().filter(|(status, _)| *status == 202).count();
+    assert!((1..=3).contains(&taken), "{rest:?}");
+    bridge
+        .client()
+        .post("/take")
+        .body(vec![b'x'; 100 * 1024])
+        .send()
+        .await
+        .expect(202);
+}
+
 /// What the broker finds too large is 413, and its neighbours on the same channel come through.
 #[tokio::test]
 async fn larger_than_the_broker_allows_is_413_and_harms_nobody() {

@@ -13,6 +13,10 @@
     reason = "a test fails by panicking, and its tasks end with its runtime"
 )]
 #![allow(
+    clippy::too_many_lines,
+    reason = "a test is one story, and its configuration is part of it"
+)]
+#![allow(
     unreachable_pub,
     reason = "nothing outside this binary can reach it anyway"
 )]

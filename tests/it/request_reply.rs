@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::support::{
     Answer, Backend, Bridge, Proxy, Rig, SOON, Worker,
     amqp::{Got, table, text},
-    bridge::Options,
+    bridge::{Options, free_port},
     broker::{address_of, with_address},
     client::Raw,
     eventually, must,
@@ -444,6 +444,40 @@ routes:
         .await
         .expect_problem(400, "bad-request");
     assert_eq!(backend.count(), cases.len());
+    table_is_empty(&bridge).await;
+}
+
+/// A service that is away or too slow is told to the caller who waits, at once and not by silence.
+#[tokio::test]
+async fn via_tells_of_a_failing_service() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    backend.otherwise(Answer::hang());
+    let yaml = format!(
+        r#"
+routes:
+  PFX-slow:
+    from: {{ http: "POST /slow" }}
+    via: PFX-to-slow
+    to: {{ http: {{ url: "{}", timeout: 500ms }} }}
+    reply: {{ timeout: 20s }}
+  PFX-away:
+    from: {{ http: "POST /away" }}
+    via: PFX-to-away
+    to: {{ http: "http://127.0.0.1:{}" }}
+    reply: {{ timeout: 20s }}
+"#,
+        backend.url(""),
+        free_port()
+    );
+    let bridge = rig.bridge(&yaml).await;
+    for (path, status) in [("/slow", 504), ("/away", 502)] {
+        let begun = Instant::now();
+        let answer = bridge.client().post(path).send_plain().await;
+        answer.expect(status);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    assert_eq!(backend.count(), 1, "not retried");
     table_is_empty(&bridge).await;
 }
 

@@ -1,5 +1,7 @@
 //! The client library's view of the runtime: tokio's, with streams that are washed.
 
+#![allow(clippy::disallowed_types, reason = "the library's trait names it")]
+
 use std::{
     io::{self, Read, Write},
     net::SocketAddr,

@@ -8,8 +8,8 @@ use lapin::{
     message::{BasicGetMessage, Delivery},
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-        BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
-        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        BasicQosOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
     },
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
@@ -34,9 +34,7 @@ pub struct Counts {
 /// A message taken from a queue.
 #[derive(Debug, Clone)]
 pub struct Got {
-    pub exchange: String,
     pub routing_key: String,
-    pub redelivered: bool,
     pub properties: BasicProperties,
     pub body: Vec<u8>,
 }
@@ -61,16 +59,6 @@ impl Amqp {
         let channel = self.channel().await;
         let declared = channel.queue_declare(name.into(), options, table(arguments));
         limit("queue.declare", declared).await;
-    }
-
-    pub async fn exchange(&self, name: &str, kind: lapin::ExchangeKind) {
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let channel = self.channel().await;
-        let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
-        limit("exchange.declare", declared).await;
     }
 
     pub async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) {
@@ -114,12 +102,6 @@ impl Amqp {
         let channel = self.channel().await;
         let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
         limit("queue.delete", deleted).await;
-    }
-
-    pub async fn delete_exchange(&self, exchange: &str) {
-        let channel = self.channel().await;
-        let deleted = channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
-        limit("exchange.delete", deleted).await;
     }
 
     /// Publishes to a queue by the default exchange, confirmed and routed.
@@ -320,9 +302,7 @@ impl From<BasicGetMessage> for Got {
 impl From<Delivery> for Got {
     fn from(delivery: Delivery) -> Self {
         Self {
-            exchange: delivery.exchange.as_str().to_owned(),
             routing_key: delivery.routing_key.as_str().to_owned(),
-            redelivered: delivery.redelivered,
             properties: delivery.properties,
             body: delivery.data,
         }

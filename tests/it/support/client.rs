@@ -235,7 +235,7 @@ impl Raw {
     /// Up to the connection's end, or `limit`; tells which.
     pub async fn read_to_end(&mut self, limit: Duration) -> (Vec<u8>, bool) {
         let mut all = Vec::new();
-        let mut piece = [0; 16 * 1024];
+        let mut piece = vec![0; 16 * 1024];
         loop {
             match timeout(limit, self.0.read(&mut piece)).await {
                 Err(_) => return (all, false),
@@ -249,7 +249,7 @@ impl Raw {
     pub async fn read_answer(&mut self, limit: Duration) -> Option<(u16, String)> {
         let mut all = Vec::new();
         let read = async {
-            let mut piece = [0; 16 * 1024];
+            let mut piece = vec![0; 16 * 1024];
             loop {
                 if let Some(answer) = parse_answer(&all) {
                     return Some(answer);
