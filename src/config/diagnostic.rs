@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::raw::Place;
+use super::{excerpt::excerpt, mask::masked, raw::Place};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -117,7 +117,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{kind}: {}", self.message)?;
+        writeln!(f, "{kind}: {}", masked(&self.message))?;
         if let Some(place) = &self.place {
             excerpt(f, place, "")?;
         }
@@ -125,33 +125,117 @@ impl fmt::Display for Diagnostic {
             excerpt(f, place, note)?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "  = help: {help}")?;
+            writeln!(f, "  = help: {}", masked(help))?;
         }
         Ok(())
     }
 }
 
-/// The place, its source line, and a mark below what is meant.
-fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place, note: &str) -> fmt::Result {
-    let number = place.line.to_string();
-    let margin = " ".repeat(number.len());
-    writeln!(f, "{margin}--> {place}")?;
-    let Some(line) = place.source.text.lines().nth(place.line.saturating_sub(1)) else {
-        return Ok(());
-    };
-    let indent: String = line
-        .chars()
-        .take(place.column.saturating_sub(1))
-        .map(|c| if c == '\t' { '\t' } else { ' ' })
-        .collect();
-    let mark = "^".repeat(place.length.max(1));
-    let note = if note.is_empty() {
-        String::new()
-    } else {
-        format!(" {note}")
-    };
-    writeln!(
-        f,
-        "{margin} |\n{number} | {line}\n{margin} | {indent}{mark}{note}"
-    )
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::raw::Source;
+
+    fn place(text: &str, line: usize, column: usize, length: usize) -> Place {
+        Place {
+            source: Arc::new(Source {
+                name: "a.yaml".to_owned(),
+                text: text.to_owned(),
+            }),
+            line,
+            column,
+            length,
+        }
+    }
+
+    fn rendered(text: &str, column: usize, length: usize) -> String {
+        Diagnostic::new(Severity::Error, &place(text, 1, column, length), "no", "").to_string()
+    }
+
+    #[test]
+    fn a_diagnostic_has_place_line_mark_and_help() {
+        let text = "a: 1\nb: 2\na: 3\n";
+        let mut diagnostic = Diagnostic::new(
+            Severity::Error,
+            &place(text, 3, 1, 1),
+            "`a` is defined twice",
+            "remove one",
+        );
+        diagnostic
+            .related
+            .push((place(text, 1, 1, 1), "first defined here".to_owned()));
+        let expected = "error: `a` is defined twice
+ --> a.yaml:3:1
+  |
+3 | a: 3
+  | ^
+ --> a.yaml:1:1
+  |
+1 | a: 1
+  | ^ first defined here
+  = help: remove one
+";
+        assert_eq!(diagnostic.to_string(), expected);
+    }
+
+    #[test]
+    fn the_mark_stands_below_what_is_meant() {
+        let line = "error: no\n --> a.yaml:1:4\n  |\n1 | \té: x\u{fffd}y\n  | \t  ^^^^\n";
+        assert_eq!(
+            rendered("\té: x\u{1b}y\n", 4, 4),
+            line,
+            "tabs, multibyte and control characters"
+        );
+        assert!(rendered("abc\n", 4, 1).ends_with("1 | abc\n  |    ^\n"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_mark() {
+        let text = format!("{}key{}", "a".repeat(500), "b".repeat(500));
+        let rendered = rendered(&text, 501, 3);
+        let mut lines = rendered.lines().skip(3);
+        let (line, mark) = (lines.next().unwrap(), lines.next().unwrap());
+        let line = line.chars().collect::<Vec<_>>();
+        assert_eq!(line.len(), 4 + 160 + 2);
+        assert_eq!((line[4], line[line.len() - 1]), ('…', '…'));
+        let at = mark.find('^').unwrap();
+        assert_eq!(line[at..at + 3], ['k', 'e', 'y']);
+        assert_eq!(mark.matches('^').count(), 3);
+    }
+
+    #[test]
+    fn secrets_are_not_shown_wherever_the_mark_is() {
+        let text = "a: { password: hunter2, b: c }";
+        assert!(
+            rendered(text, 28, 1)
+                .ends_with("1 | a: { password: ***, b: c }\n  |                        ^\n")
+        );
+        assert!(rendered(text, 16, 7).ends_with("\n  |                ^^^\n"));
+        let diagnostic = Diagnostic {
+            severity: Severity::Warning,
+            message: "`amqp://u:hunter2@h` is odd".to_owned(),
+            place: None,
+            related: Vec::new(),
+            help: Some("write \"amqp://u:hunter2@h\"".to_owned()),
+        };
+        assert!(!diagnostic.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn consequences_of_what_is_settled_are_dropped() {
+        let here = place("a: b\n", 1, 4, 1);
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.error(&here, "first", "");
+        diagnostics.settle(&here);
+        diagnostics.error(&here, "second", "");
+        let elsewhere = Place {
+            column: 1,
+            ..here.clone()
+        };
+        diagnostics.error(&elsewhere, "third", "");
+        let messages = diagnostics.iter().map(|d| d.message.as_str());
+        assert_eq!(messages.collect::<Vec<_>>(), ["first", "third"]);
+    }
 }

@@ -8,7 +8,10 @@ use super::{
     line::{Range, comment, trimmed, value},
     tree::{Place, Source},
 };
-use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::{
+    diagnostic::{Diagnostic, Severity},
+    mask,
+};
 
 pub(super) const LEADING_BRACE: &str =
     "without quotes, braces at the beginning of a value are a map";
@@ -147,8 +150,21 @@ pub(super) fn swallowed(null: &Place) -> Option<(Place, String)> {
     Some((part(null, start..end), written))
 }
 
+/// The advice to write a text in quotes, unless it is a secret.
+pub(super) fn write(place: &Place, text: &str) -> String {
+    let start = place.column.saturating_sub(1);
+    // A password inside a URL is left out of every diagnostic's text.
+    let is_secret = mask::secrets(&place.source, place.line)
+        .iter()
+        .any(|secret| secret.start <= start && start < secret.end);
+    if is_secret {
+        return "put quotes around the whole text".to_owned();
+    }
+    format!("write {}", quoted(text))
+}
+
 /// A text in quotes, as YAML reads it.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     if text.contains(['"', '\\']) && !text.contains('\'') {
         return format!("'{text}'");
     }
@@ -165,19 +181,17 @@ fn found(at: Place, message: impl Into<String>) -> Diagnostic {
     let range = value(&text, at.column.saturating_sub(1));
     let written = range.and_then(|range| {
         let written = text.get(range.clone())?.iter().collect::<String>();
-        Some((range, written))
+        Some((part(&at, range), written))
     });
     match written {
-        Some((range, written)) if written.starts_with('{') => error_at(
-            part(&at, range),
-            LEADING_BRACE,
-            format!("write {}", quoted(&written)),
-        ),
-        Some((range, written)) => error_at(
-            part(&at, range),
-            message,
-            format!("write {}", quoted(&written)),
-        ),
+        Some((place, written)) if written.starts_with('{') => {
+            let help = write(&place, &written);
+            error_at(place, LEADING_BRACE, help)
+        }
+        Some((place, written)) => {
+            let help = write(&place, &written);
+            error_at(place, message, help)
+        }
         None => error_at(at, message, "put quotes around the whole text"),
     }
 }

@@ -74,7 +74,7 @@ impl Split<'_> {
             literal.push_str(before);
             let Some(end) = closing(after) else {
                 self.failed(
-                    "${",
+                    from,
                     "this `${` is not closed",
                     "close it with `}`, or write `$${` where `${` is meant as text",
                 );

@@ -326,11 +326,8 @@ impl<'a> Builder<'a> {
     fn bare_template(&mut self, span: Span) -> Node {
         let text = span.slice(self.text).unwrap_or_default();
         let place = self.place(span);
-        self.diagnostics.error(
-            &place,
-            advice::LEADING_BRACE,
-            format!("write {}", advice::quoted(text)),
-        );
+        self.diagnostics
+            .error(&place, advice::LEADING_BRACE, advice::write(&place, text));
         self.text_node(text, true, span)
     }
 
@@ -345,7 +342,7 @@ impl<'a> Builder<'a> {
         self.diagnostics.error(
             &place,
             format!("{what} has no value: without quotes, `#` begins a comment"),
-            format!("write {}, or give a value", advice::quoted(&text)),
+            format!("{}, or give a value", advice::write(&place, &text)),
         );
         Node {
             place,
