@@ -1,0 +1,151 @@
+//! The keys of the top level and of the process itself.
+
+use super::{Key, Kind, key};
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "amqp",
+        Kind::Map,
+        "",
+        "{ url: \"amqp://guest:guest@broker:5672/%2f\" }",
+        "The broker, and how to live with it.",
+    ),
+    key(
+        "http",
+        Kind::Map,
+        "",
+        "{ listen: \"0.0.0.0:8080\" }",
+        "The listener for the callers of routes.",
+    ),
+    key(
+        "admin",
+        Kind::Map,
+        "",
+        "{ listen: \"127.0.0.1:9090\" }",
+        "The listener for health, metrics and the list of routes.",
+    ),
+    key(
+        "store",
+        Kind::Map,
+        "",
+        "{ path: /var/lib/hareway }",
+        "Where data is kept on disk.",
+    ),
+    key(
+        "log",
+        Kind::Map,
+        "",
+        "{ level: debug }",
+        "What is logged to standard error, and how.",
+    ),
+    key(
+        "buffer_limit",
+        Kind::Size,
+        "256MiB",
+        "1GiB",
+        "The most bytes of bodies held in memory at once, over all routes and directions. Beyond it, requests are answered with 503 and deliveries wait.",
+    ),
+    key(
+        "drain_timeout",
+        Kind::Duration,
+        "30s",
+        "1m",
+        "How long a graceful shutdown may take to finish what is under way. What is left then goes back to its queue.",
+    ),
+    key(
+        "include",
+        Kind::List(&Kind::Text),
+        "",
+        "[\"routes/*.yaml\"]",
+        "Further files, relative to this one, as paths or glob patterns. They belong to the same layer: a name that is given twice is an error.",
+    ),
+    key(
+        "exchanges",
+        Kind::Names,
+        "",
+        "{ orders: { type: topic } }",
+        "Exchanges that routes publish to or queues are bound to, by name.",
+    ),
+    key(
+        "queues",
+        Kind::Names,
+        "",
+        "{ orders: { type: quorum } }",
+        "Queues that routes publish to, by name. A queue that a route consumes need not be listed.",
+    ),
+    key(
+        "routes",
+        Kind::Names,
+        "",
+        "{ place-order: { from: { http: \"POST /orders\" }, to: { amqp: orders } } }",
+        "The routes, by name. A name has letters, digits, `-`, `_` and `.`; it is the route's label in metrics and part of its queues' names.",
+    ),
+    // --- http ---
+    key(
+        "http.listen",
+        Kind::Address,
+        "127.0.0.1:8080",
+        "\"0.0.0.0:8080\"",
+        "IP address and port.",
+    ),
+    key(
+        "http.body_limit",
+        Kind::Size,
+        "1MiB",
+        "8MiB",
+        "The largest request body; a larger one is answered with 413. The broker's own limit is usually 16 MiB.",
+    ),
+    key(
+        "http.connections",
+        Kind::Integer {
+            low: 1,
+            high: 1_000_000,
+        },
+        "10000",
+        "2000",
+        "Open connections; further ones wait until one is closed.",
+    ),
+    key(
+        "http.header_timeout",
+        Kind::Duration,
+        "10s",
+        "5s",
+        "How long a client may take to send a request's head.",
+    ),
+    key(
+        "http.body_timeout",
+        Kind::Duration,
+        "30s",
+        "2m",
+        "How long a client may take to send a request's body.",
+    ),
+    // --- admin, store, log ---
+    key(
+        "admin.listen",
+        Kind::Address,
+        "127.0.0.1:9090",
+        "\"0.0.0.0:9090\"",
+        "IP address and port. Whoever reaches it sees the names of routes and queues: keep it from the public.",
+    ),
+    key(
+        "store.path",
+        Kind::Text,
+        "./data",
+        "/var/lib/hareway",
+        "A directory, relative to the working directory.",
+    ),
+    key(
+        "log.level",
+        Kind::Words(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "debug",
+        "The least severe level that is logged.",
+    ),
+    key(
+        "log.format",
+        Kind::Words(&["auto", "text", "json"]),
+        "auto",
+        "json",
+        "`auto` is text on a terminal and JSON elsewhere.",
+    ),
+];
