@@ -17,7 +17,7 @@ use crate::{
     ingress::Ingress,
     shutdown::Shutdown,
     task,
-    telemetry::Metrics,
+    telemetry::{Metrics, Side},
 };
 
 /// How long a part may take to end once it has been told to drop everything.
@@ -105,7 +105,7 @@ impl App {
                 continue;
             };
             let deliveries = broker.subscribe(&deliver.source.queue, deliver.source.prefetch)?;
-            let metrics = metrics.route(&route.name);
+            let metrics = metrics.route(&route.name, Side::Deliver);
             let (publisher, client) = (publisher.clone(), client.clone());
             forwarders.extend(Forwarder::new(
                 route,

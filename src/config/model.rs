@@ -20,6 +20,7 @@ pub struct Config {
     pub http: Http,
     pub admin: Admin,
     pub store: Store,
+    pub log: Log,
     /// The most bytes of bodies held at once, over all routes and directions.
     pub buffer_limit: u64,
     /// How long a graceful shutdown may take before what is left is requeued.
@@ -109,6 +110,21 @@ pub struct Admin {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub path: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
 }
 
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ use crate::{
     message::Message,
     policy::{Schedule, StatusSet},
     task,
-    telemetry::Metrics,
+    telemetry::{Metrics, Side},
     template::Template,
 };
 
@@ -117,7 +117,7 @@ impl Rig {
             deliveries,
             publisher,
             Client::new().unwrap(),
-            metrics.route(&route.name),
+            metrics.route(&route.name, Side::Deliver),
             Buffer::new(1024 * 1024),
         );
         let run = forwarder.unwrap().run(drain.clone(), abort.clone());

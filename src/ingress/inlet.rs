@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     amqp::Outcome,
     config::model::{Answer, Inbound, Route, Unroutable},
-    telemetry::{Metrics, RouteMetrics},
+    telemetry::{Metrics, RouteMetrics, Side},
 };
 
 /// The least time between two warnings of one route: an outage must not become a flood of lines.
@@ -59,7 +59,7 @@ impl Inlet {
             name: route.name.clone(),
             exchange: short(&inbound.target.exchange)?,
             reply_to: short(named.unwrap_or(reply_queue))?,
-            metrics: metrics.route(&route.name),
+            metrics: metrics.route(&route.name, Side::Inbound),
             inbound: inbound.clone(),
             last_warning: Mutex::default(),
             unwarned: AtomicU64::new(0),

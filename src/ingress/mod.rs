@@ -32,7 +32,7 @@ use crate::{
         names,
     },
     server::{self, BodyLimits, Handler, Limits, Response, body, refuse},
-    telemetry::{Metrics, RouteMetrics},
+    telemetry::{Metrics, RouteMetrics, Side},
 };
 use call::Call;
 use draft::Received;
@@ -90,7 +90,7 @@ impl Ingress {
             publisher,
             replies,
             buffer,
-            unmatched: metrics.route(&"".into()),
+            unmatched: metrics.route(&"".into(), Side::Unmatched),
             http: config.http.clone(),
             limits: Limits {
                 connections: config.http.connections,

@@ -1,8 +1,10 @@
 //! Every metric of the process, defined in one place and resolved once per route.
 
+use std::sync::Arc;
+
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// Upper bounds in seconds: from half a millisecond to a minute.
@@ -10,6 +12,95 @@ const SECONDS: [f64; 16] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0,
 ];
+
+/// One family.
+#[derive(Clone, Copy)]
+struct Definition {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+}
+
+const BUILD_INFO: Definition = Definition {
+    name: "hareway_build_info",
+    help: "Constant 1, with the version.",
+    labels: &["version"],
+};
+const REPLIES_TOTAL: Definition = Definition {
+    name: "hareway_replies_total",
+    help: "Replies by outcome.",
+    labels: &["route", "outcome"],
+};
+const HTTP_REQUESTS_TOTAL: Definition = Definition {
+    name: "hareway_http_requests_total",
+    help: "Answered HTTP requests by status; route is empty where none matched.",
+    labels: &["route", "status"],
+};
+const HTTP_REQUEST_SECONDS: Definition = Definition {
+    name: "hareway_http_request_seconds",
+    help: "From a request's head to its answer, in seconds.",
+    labels: &["route"],
+};
+const PUBLISHED_TOTAL: Definition = Definition {
+    name: "hareway_published_total",
+    help: "Publishes by what the broker made of them.",
+    labels: &["route", "outcome"],
+};
+const PUBLISH_SECONDS: Definition = Definition {
+    name: "hareway_publish_seconds",
+    help: "From handing a message to the publisher to its outcome, in seconds.",
+    labels: &["route"],
+};
+const DELIVERIES_TOTAL: Definition = Definition {
+    name: "hareway_deliveries_total",
+    help: "Deliveries by how they were settled.",
+    labels: &["route", "outcome"],
+};
+const FORWARD_SECONDS: Definition = Definition {
+    name: "hareway_forward_seconds",
+    help: "One backend call, in seconds.",
+    labels: &["route"],
+};
+const IN_FLIGHT: Definition = Definition {
+    name: "hareway_in_flight",
+    help: "Calls under way.",
+    labels: &["route"],
+};
+const WAITING_REPLIES: Definition = Definition {
+    name: "hareway_waiting_replies",
+    help: "HTTP calls held open for a reply.",
+    labels: &["route"],
+};
+const SKIPPED_HEADERS_TOTAL: Definition = Definition {
+    name: "hareway_skipped_headers_total",
+    help: "Headers that the other side cannot carry.",
+    labels: &["route"],
+};
+const PARKED_MESSAGES: Definition = Definition {
+    name: "hareway_parked_messages",
+    help: "Messages in a parked queue, as last seen.",
+    labels: &["queue"],
+};
+const LIMIT_USED_RATIO: Definition = Definition {
+    name: "hareway_limit_used_ratio",
+    help: "How much of a limit is used, from 0 to 1.",
+    labels: &["limit"],
+};
+const BROKER_UP: Definition = Definition {
+    name: "hareway_broker_up",
+    help: "1 while the broker is usable.",
+    labels: &[],
+};
+const BROKER_BLOCKED: Definition = Definition {
+    name: "hareway_broker_blocked",
+    help: "1 while the broker blocks publishers.",
+    labels: &[],
+};
+const BROKER_SESSIONS_TOTAL: Definition = Definition {
+    name: "hareway_broker_sessions_total",
+    help: "Broker connections opened.",
+    labels: &[],
+};
 
 /// What a publish came to; the label `outcome` of `hareway_published_total`.
 pub const PUBLISH_OUTCOMES: [&str; 10] = [
@@ -62,6 +153,7 @@ pub struct Metrics {
     skipped_headers: IntCounterVec,
     parked_messages: IntGaugeVec,
     limit_used: GaugeVec,
+    detached: Detached,
     /// 1 while both connections are up and everything is consumed.
     pub broker_up: IntGauge,
     /// 1 while the broker blocks publishers (a memory or disk alarm).
@@ -74,6 +166,23 @@ pub struct Metrics {
     pub replies_handed_over: IntCounter,
 }
 
+/// Which of its metrics a route moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Inbound,
+    Deliver,
+    /// Requests that no route takes.
+    Unmatched,
+}
+
+/// Stand-ins for the children that a route never moves.
+#[derive(Debug, Clone)]
+struct Detached {
+    count: IntCounter,
+    gauge: IntGauge,
+    seconds: Histogram,
+}
+
 /// The children of one route's labels.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics {
@@ -81,7 +190,7 @@ pub struct RouteMetrics {
     published: IntCounterVec,
     deliveries: IntCounterVec,
     replies: IntCounterVec,
-    route: std::sync::Arc<str>,
+    route: Arc<str>,
     accepted: IntCounter,
     routed: IntCounter,
     delivered: IntCounter,
@@ -103,82 +212,29 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let family = Family(&registry);
-        let build = family.gauges(
-            "hareway_build_info",
-            "Constant 1, with the version.",
-            &["version"],
-        )?;
+        let build = family.gauges(BUILD_INFO)?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let replies = family.counters(
-            "hareway_replies_total",
-            "Replies by outcome.",
-            &["route", "outcome"],
-        )?;
+        let replies = family.counters(REPLIES_TOTAL)?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         Ok(Self {
-            http_requests: family.counters(
-                "hareway_http_requests_total",
-                "Answered HTTP requests by status; route is empty where none matched.",
-                &["route", "status"],
-            )?,
-            http_seconds: family.histograms(
-                "hareway_http_request_seconds",
-                "From a request's head to its answer, in seconds.",
-                &["route"],
-            )?,
-            published: family.counters(
-                "hareway_published_total",
-                "Publishes by what the broker made of them.",
-                &["route", "outcome"],
-            )?,
-            publish_seconds: family.histograms(
-                "hareway_publish_seconds",
-                "From handing a message to the publisher to its outcome, in seconds.",
-                &["route"],
-            )?,
-            deliveries: family.counters(
-                "hareway_deliveries_total",
-                "Deliveries by how they were settled.",
-                &["route", "outcome"],
-            )?,
-            forward_seconds: family.histograms(
-                "hareway_forward_seconds",
-                "One backend call, in seconds.",
-                &["route"],
-            )?,
-            in_flight: family.gauges("hareway_in_flight", "Calls under way.", &["route"])?,
-            waiting_replies: family.gauges(
-                "hareway_waiting_replies",
-                "HTTP calls held open for a reply.",
-                &["route"],
-            )?,
-            skipped_headers: family.counters(
-                "hareway_skipped_headers_total",
-                "Headers that the other side cannot carry.",
-                &["route"],
-            )?,
-            parked_messages: family.gauges(
-                "hareway_parked_messages",
-                "Messages in a parked queue, as last seen.",
-                &["queue"],
-            )?,
-            limit_used: family.ratios(
-                "hareway_limit_used_ratio",
-                "How much of a limit is used, from 0 to 1.",
-                &["limit"],
-            )?,
-            broker_up: family.gauge("hareway_broker_up", "1 while the broker is usable.")?,
-            broker_blocked: family.gauge(
-                "hareway_broker_blocked",
-                "1 while the broker blocks publishers.",
-            )?,
-            broker_sessions: family.counter(
-                "hareway_broker_sessions_total",
-                "Broker connections opened.",
-            )?,
+            http_requests: family.counters(HTTP_REQUESTS_TOTAL)?,
+            http_seconds: family.histograms(HTTP_REQUEST_SECONDS)?,
+            published: family.counters(PUBLISHED_TOTAL)?,
+            publish_seconds: family.histograms(PUBLISH_SECONDS)?,
+            deliveries: family.counters(DELIVERIES_TOTAL)?,
+            forward_seconds: family.histograms(FORWARD_SECONDS)?,
+            in_flight: family.gauges(IN_FLIGHT)?,
+            waiting_replies: family.gauges(WAITING_REPLIES)?,
+            skipped_headers: family.counters(SKIPPED_HEADERS_TOTAL)?,
+            parked_messages: family.gauges(PARKED_MESSAGES)?,
+            detached: Detached::new()?,
+            limit_used: family.ratios(LIMIT_USED_RATIO)?,
+            broker_up: family.gauge(BROKER_UP)?,
+            broker_blocked: family.gauge(BROKER_BLOCKED)?,
+            broker_sessions: family.counter(BROKER_SESSIONS_TOTAL)?,
             replies_unknown: replies.with_label_values(&["", "unknown"]),
             replies_handed_over: replies.with_label_values(&["", "handed_over"]),
             replies,
@@ -186,25 +242,43 @@ impl Metrics {
         })
     }
 
-    /// The children for one route, resolved once.
-    pub fn route(&self, name: &std::sync::Arc<str>) -> RouteMetrics {
-        let label: &[&str] = &[name];
+    /// The children for one route, resolved once. Those that `side` never moves stand for
+    /// themselves and are not exposed.
+    pub fn route(&self, name: &Arc<str>, side: Side) -> RouteMetrics {
+        let inbound = side == Side::Inbound;
+        let deliver = side == Side::Deliver;
+        let answers = side != Side::Deliver;
+        let seconds = |family: &HistogramVec, used| match used {
+            true => family.with_label_values(&[&**name]),
+            false => self.detached.seconds.clone(),
+        };
+        let count = |family: &IntCounterVec, outcome, used| match used {
+            true => family.with_label_values(&[&**name, outcome]),
+            false => self.detached.count.clone(),
+        };
+        let gauge = |family: &IntGaugeVec, used| match used {
+            true => family.with_label_values(&[&**name]),
+            false => self.detached.gauge.clone(),
+        };
         RouteMetrics {
-            accepted: self.http_requests.with_label_values(&[&**name, "202"]),
-            routed: self.published.with_label_values(&[&**name, "routed"]),
-            delivered: self.deliveries.with_label_values(&[&**name, "delivered"]),
-            matched: self.replies.with_label_values(&[&**name, "matched"]),
+            accepted: count(&self.http_requests, "202", inbound),
+            routed: count(&self.published, "routed", inbound || deliver),
+            delivered: count(&self.deliveries, "delivered", deliver),
+            matched: count(&self.replies, "matched", inbound),
+            http_seconds: seconds(&self.http_seconds, answers),
+            publish_seconds: seconds(&self.publish_seconds, inbound || deliver),
+            forward_seconds: seconds(&self.forward_seconds, deliver),
+            in_flight: gauge(&self.in_flight, inbound || deliver),
+            waiting_replies: gauge(&self.waiting_replies, inbound),
+            skipped_headers: match inbound || deliver {
+                true => self.skipped_headers.with_label_values(&[&**name]),
+                false => self.detached.count.clone(),
+            },
             http_requests: self.http_requests.clone(),
             published: self.published.clone(),
             deliveries: self.deliveries.clone(),
             replies: self.replies.clone(),
             route: name.clone(),
-            http_seconds: self.http_seconds.with_label_values(label),
-            publish_seconds: self.publish_seconds.with_label_values(label),
-            forward_seconds: self.forward_seconds.with_label_values(label),
-            in_flight: self.in_flight.with_label_values(label),
-            waiting_replies: self.waiting_replies.with_label_values(label),
-            skipped_headers: self.skipped_headers.with_label_values(label),
         }
     }
 
@@ -277,62 +351,49 @@ impl RouteMetrics {
 struct Family<'a>(&'a Registry);
 
 impl Family<'_> {
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
-        let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+    fn counters(&self, define: Definition) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(define.opts(), define.labels)?)
+    }
+
+    fn gauges(&self, define: Definition) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(define.opts(), define.labels)?)
+    }
+
+    fn ratios(&self, define: Definition) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(define.opts(), define.labels)?)
+    }
+
+    fn histograms(&self, define: Definition) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(define.opts()).buckets(SECONDS.to_vec());
+        self.register(HistogramVec::new(opts, define.labels)?)
+    }
+
+    fn gauge(&self, define: Definition) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(define.opts())?)
+    }
+
+    fn counter(&self, define: Definition) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::with_opts(define.opts())?)
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, made: C) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(made.clone()))?;
         Ok(made)
     }
+}
 
-    fn gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntGaugeVec, prometheus::Error> {
-        let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
+impl Definition {
+    fn opts(self) -> Opts {
+        Opts::new(self.name, self.help)
     }
+}
 
-    fn ratios(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<GaugeVec, prometheus::Error> {
-        let made = GaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        let made = HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
-            labels,
-        )?;
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        let made = IntGauge::new(name, help)?;
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        let made = IntCounter::new(name, help)?;
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
+impl Detached {
+    fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            count: IntCounter::new("detached", "Never exposed.")?,
+            gauge: IntGauge::new("detached", "Never exposed.")?,
+            seconds: Histogram::with_opts(HistogramOpts::new("detached", "Never exposed."))?,
+        })
     }
 }

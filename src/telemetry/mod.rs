@@ -3,4 +3,4 @@
 pub mod logs;
 pub mod metrics;
 
-pub use metrics::{Metrics, RouteMetrics};
+pub use metrics::{Metrics, RouteMetrics, Side};

@@ -1,0 +1,410 @@
+//! AMQP → HTTP: deliver, retry, park.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use super::{
+    super::{facts::Scope, section::Section, topology, values},
+    Compiled, Context, duration_or, headers, is_short,
+};
+use crate::{
+    config::{
+        diagnostic::Diagnostics,
+        model::{
+            AmqpSource, Deliver, Failure, Flow, HeaderRules, HttpTarget, Park, Retry, UrlTarget,
+        },
+        names,
+        raw::{Node, Value},
+    },
+    policy::{Schedule, StatusSet},
+    template::{Part, Template},
+};
+
+/// RabbitMQ closes a channel whose oldest delivery is unacknowledged for this long.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const CONCURRENCY: usize = 16;
+
+pub(super) fn compile<'a>(
+    section: &mut Section<'a>,
+    from: &'a Node,
+    to: &'a Node,
+    context: &mut Context<'a, '_>,
+) -> Compiled {
+    let source = source(from, context);
+    let scope = Scope::Message;
+    let target = target(to, &scope, context);
+    let node = section.get("headers", context.out);
+    let (rules, templates) = headers::rules(node, "routes.*.headers", context.out);
+    for (node, template) in &templates {
+        scope.check(node, template, context.out);
+    }
+    let reply_headers = reply_headers(section, &scope, context);
+    if let Some(key) = section.key("accepted") {
+        let help = "it belongs to a route that takes HTTP in; remove it";
+        context.out.error(
+            &key.place,
+            "`accepted` on a route that takes from a queue",
+            help,
+        );
+    }
+    section.ask("accepted");
+    let failure = failure(section, context);
+    let source = source?;
+    if matches!(&failure.park, Park::Queue { name } if *name == source.queue) {
+        let place = section.key("park").map_or(section.place, |key| &key.place);
+        context.out.error(
+            place,
+            "a route cannot park into the queue it takes from",
+            "name another queue",
+        );
+    }
+    Some(Flow::Deliver(Deliver {
+        source,
+        target: target?,
+        headers: rules,
+        reply_headers,
+        failure,
+    }))
+}
+
+/// `reply: { headers }`: what of a backend's response goes into a reply.
+fn reply_headers<'a>(
+    section: &mut Section<'a>,
+    scope: &Scope,
+    context: &mut Context<'a, '_>,
+) -> HeaderRules {
+    let Some(mut reply) = section
+        .get("reply", context.out)
+        .and_then(|node| Section::open(node, "routes.*.reply", context.out))
+    else {
+        return HeaderRules::default();
+    };
+    let headers = reply.get("headers", context.out);
+    let (rules, templates) = headers::rules(headers, "routes.*.reply.headers", context.out);
+    for (node, template) in &templates {
+        scope.check(node, template, context.out);
+    }
+    for key in ["timeout", "queue", "correlate", "status", "waiting"] {
+        if let Some(key) = reply.key(key) {
+            let message = format!("`reply.{}` on a route that takes from a queue", key.text);
+            let help = "a message that carries `reply_to` is answered without it; only `headers` applies here";
+            context.out.error(&key.place, message, help);
+        }
+        reply.ask(key);
+    }
+    reply.finish(context.out);
+    rules
+}
+
+// === from.amqp ===
+
+fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<AmqpSource> {
+    if is_short(node) {
+        let queue = values::name(node, context.out)?;
+        context.facts.consume(&queue, false, &node.place);
+        context
+            .facts
+            .declare(&queue, topology::plain(context.queue_type), &node.place);
+        return Some(source_of(queue));
+    }
+    let mut section = Section::open(node, "routes.*.from.amqp", context.out)?;
+    let queue_node = section.get("queue", context.out);
+    let queue = queue_node.and_then(|node| values::name(node, context.out));
+    if !section.has("queue") {
+        context
+            .out
+            .error(section.place, "`amqp` needs `queue`", "write `queue: NAME`");
+    }
+    let bind = section
+        .get("bind", context.out)
+        .map(|node| topology::bindings(node, context.out));
+    let shared = section
+        .get("shared", context.out)
+        .and_then(|node| values::boolean(node, context.out));
+    let (concurrency, prefetch) = bounds(&mut section, context.out);
+    let mut declared = topology::plain(context.queue_type);
+    declared.bind = bind.unwrap_or_default();
+    let place = queue_node.map_or(section.place, |node| &node.place);
+    if let Some(queue) = &queue {
+        context.facts.consume(queue, shared.unwrap_or(false), place);
+        context.facts.declare(
+            queue,
+            declared,
+            section.key("bind").map_or(place, |key| &key.place),
+        );
+    }
+    section.finish(context.out);
+    Some(AmqpSource {
+        queue: queue?,
+        concurrency,
+        prefetch,
+    })
+}
+
+pub(super) fn source_of(queue: String) -> AmqpSource {
+    AmqpSource {
+        queue,
+        concurrency: CONCURRENCY,
+        prefetch: 2 * CONCURRENCY as u16,
+    }
+}
+
+fn bounds(section: &mut Section<'_>, out: &mut Diagnostics) -> (usize, u16) {
+    let concurrency = section.get("concurrency", out);
+    let concurrency = concurrency
+        .and_then(|node| values::integer::<usize>(node, 1, 10_000, out))
+        .unwrap_or(CONCURRENCY);
+    let least = u16::try_from(concurrency).unwrap_or(u16::MAX);
+    let mut prefetch = least.saturating_mul(2);
+    if let Some(node) = section.get("prefetch", out)
+        && let Some(given) = values::integer::<u16>(node, 1, u16::MAX, out)
+    {
+        prefetch = given;
+        if usize::from(given) < concurrency {
+            let message = format!(
+                "a prefetch of {given} keeps {} of {concurrency} forwards idle",
+                concurrency - usize::from(given)
+            );
+            let help =
+                format!("write at least `prefetch: {concurrency}`, or a lower `concurrency`");
+            out.error(&node.place, message, help);
+        }
+    }
+    (concurrency, prefetch)
+}
+
+// === to.http ===
+
+pub(super) fn target<'a>(
+    node: &'a Node,
+    scope: &Scope,
+    context: &mut Context<'a, '_>,
+) -> Option<HttpTarget> {
+    let out = &mut *context.out;
+    if is_short(node) {
+        return Some(target_of(url(node, scope, out)?));
+    }
+    let mut section = Section::open(node, "routes.*.to.http", out)?;
+    let given = section.get("url", out);
+    if !section.has("url") {
+        out.error(
+            section.place,
+            "`http` needs `url`",
+            "write `url: http://HOST:PORT/PATH`",
+        );
+    }
+    let url = given.and_then(|node| url(node, scope, out));
+    let method_node = section.get("method", out);
+    let method = method_node.and_then(|node| {
+        let text = values::text(node, out)?;
+        let method = values::method(&text);
+        if method.is_none() {
+            let help = format!("write a method such as `{}`", text.to_ascii_uppercase());
+            out.error(&node.place, format!("`{text}` is not a method"), help);
+        }
+        method
+    });
+    let timeout = duration_or(&mut section, "timeout", Duration::from_secs(30), out);
+    if let Some(key) = section
+        .key("timeout")
+        .filter(|_| timeout >= CONSUMER_TIMEOUT)
+    {
+        let help = "the broker takes the delivery back after 30m (its `consumer_timeout`); write less than `30m`";
+        out.error(&key.place, "a forward that may take 30m or longer", help);
+    }
+    let success = section
+        .get("success", out)
+        .and_then(|node| values::statuses(node, out));
+    let response_limit = section
+        .get("response_limit", out)
+        .and_then(|node| values::size(node, out));
+    section.finish(out);
+    let target = target_of(url?);
+    Some(HttpTarget {
+        method,
+        timeout,
+        success: success.unwrap_or(target.success),
+        response_limit: response_limit.unwrap_or(target.response_limit),
+        url: target.url,
+    })
+}
+
+fn target_of(url: UrlTarget) -> HttpTarget {
+    HttpTarget {
+        url,
+        method: None,
+        timeout: Duration::from_secs(30),
+        success: StatusSet::success(),
+        response_limit: 16 << 20,
+    }
+}
+
+fn url(node: &Node, scope: &Scope, out: &mut Diagnostics) -> Option<UrlTarget> {
+    let template = scope.template(node, out)?;
+    let help =
+        "write `http://HOST:PORT/PATH` or `https://…`; templates may stand in path and query";
+    // Values may stand in path and query only: a host from a message would be anybody's choice.
+    let head = match template.parts().first() {
+        Some(Part::Literal(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    let probe: String = template
+        .parts()
+        .iter()
+        .map(|part| match part {
+            Part::Literal(text) => text.to_string(),
+            Part::Value { .. } => "x".to_owned(),
+        })
+        .collect();
+    let authority_end = head
+        .find("://")
+        .and_then(|at| head.get(at + 3..))
+        .map(|rest| rest.contains('/'));
+    let uri = probe.parse::<Uri>().ok();
+    let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let Some(uri) = uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty())) else {
+        out.error(&node.place, "this is not an http or https URL", help);
+        return None;
+    };
+    if template.as_literal().is_none() && authority_end != Some(true) {
+        out.error(&node.place, "a template before the path of a URL", help);
+        return None;
+    }
+    Some(if base(&template, &uri) {
+        UrlTarget::Base(uri)
+    } else {
+        UrlTarget::Exact(template)
+    })
+}
+
+/// Whether the URL is only scheme and authority.
+fn base(template: &Template, uri: &Uri) -> bool {
+    let bare = |text: &str| {
+        text.split_once("://")
+            .is_some_and(|(_, rest)| !rest.contains(['/', '?']))
+    };
+    template.as_literal().is_some_and(bare) && uri.query().is_none()
+}
+
+// === retry, park ===
+
+pub(super) fn failure<'a>(section: &mut Section<'a>, context: &mut Context<'a, '_>) -> Failure {
+    let retry =
+        match section.get("retry", context.out) {
+            Some(node) => retry(node, context),
+            None => Schedule::new([1, 10, 60, 600].map(Duration::from_secs).into(), None).map(
+                |schedule| Retry {
+                    schedule,
+                    on: StatusSet::retryable(),
+                },
+            ),
+        };
+    let park = section
+        .get("park", context.out)
+        .and_then(|node| park(node, context));
+    let park = park.unwrap_or_else(|| Park::Queue {
+        name: names::parked_queue(&context.name.text),
+    });
+    if let Some(key) = section.key("retry").filter(|_| retry.is_none()) {
+        let help = "a backend that is away for a moment costs every message of that moment; leave `retry` out for the default delays";
+        context
+            .out
+            .warning(&key.place, "a message is tried once only", help);
+    }
+    if let Some(key) = section.key("park") {
+        let (message, help) = match park {
+            Park::Queue { .. } => return Failure { retry, park },
+            Park::Drop => (
+                "messages that cannot be delivered are dropped",
+                "leave `park` out to keep them in a parked queue",
+            ),
+            Park::Requeue => (
+                "messages that cannot be delivered go round for ever",
+                "leave `park` out: one bad message can stop the flow behind it",
+            ),
+        };
+        context.out.warning(&key.place, message, help);
+    }
+    Failure { retry, park }
+}
+
+fn retry<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<Retry> {
+    let out = &mut *context.out;
+    let on = StatusSet::retryable();
+    match &node.value {
+        Value::Scalar(scalar) if scalar.text() == "none" => None,
+        Value::Map(_) => {
+            let mut section = Section::open(node, "routes.*.retry", out)?;
+            let delays = section.get("delays", out);
+            let lasts = section.get("for", out);
+            let lasts_for = lasts.and_then(|node| values::positive_duration(node, out));
+            let on = section
+                .get("on", out)
+                .and_then(|node| values::statuses(node, out))
+                .unwrap_or(on);
+            let delays = match delays {
+                Some(node) => self::delays(node, &context.name.text, out),
+                None => [1, 10, 60, 600].map(Duration::from_secs).into(),
+            };
+            if let (Some(lasts_for), Some(first), Some(node)) = (lasts_for, delays.first(), lasts)
+                && lasts_for < *first
+            {
+                let help =
+                    "no retry would ever be made; write a longer `for`, or a shorter first delay";
+                out.error(&node.place, "`for` is shorter than the first delay", help);
+            }
+            section.finish(out);
+            Schedule::new(delays, lasts_for).map(|schedule| Retry { schedule, on })
+        }
+        Value::Null | Value::Scalar(_) | Value::List(_) => {
+            let delays = delays(node, &context.name.text, out);
+            Schedule::new(delays, None).map(|schedule| Retry { schedule, on })
+        }
+    }
+}
+
+fn park<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<Park> {
+    let name = values::text(node, context.out)?;
+    match name.as_str() {
+        "drop" => Some(Park::Drop),
+        "requeue" => Some(Park::Requeue),
+        "false" | "none" | "no" => {
+            let help = "say what becomes of messages that cannot be delivered: `park: drop` or `park: requeue`, or a queue's name";
+            context.out.error(
+                &node.place,
+                format!("`park: {name}` does not say what happens instead"),
+                help,
+            );
+            None
+        }
+        _ => {
+            context.facts.parked.push((name.clone(), &node.place));
+            values::check_name(&name, node, context.out).then_some(Park::Queue { name })
+        }
+    }
+}
+
+fn delays(node: &Node, name: &str, out: &mut Diagnostics) -> Vec<Duration> {
+    let delays: Vec<_> = values::items(node)
+        .iter()
+        .filter_map(|item| values::positive_duration(item, out))
+        .collect();
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        out.error(
+            &node.place,
+            "an empty list of delays",
+            "write `retry: none`, or some delays: `[1s, 10s]`",
+        );
+    }
+    for delay in &delays {
+        if names::retry_queue(name, *delay).len() > values::NAME_LIMIT {
+            out.error(
+                &node.place,
+                "the name of a retry queue would pass 255 bytes",
+                "shorten the route's name",
+            );
+        }
+    }
+    delays
+}

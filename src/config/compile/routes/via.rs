@@ -1,0 +1,82 @@
+//! HTTP → queue → HTTP: exactly an inbound and a deliver route on one queue.
+
+use super::{
+    super::{facts::Scope, section::Section, topology, values},
+    Context, deliver, inbound,
+};
+use crate::{
+    config::{
+        model::{Deliver, Failure, Flow, HeaderRules, Park},
+        names,
+        raw::Node,
+    },
+    template::Template,
+};
+
+pub(super) fn compile<'a>(
+    section: &mut Section<'a>,
+    from: &'a Node,
+    via: &'a Node,
+    to: &'a Node,
+    context: &mut Context<'a, '_>,
+) -> Option<Vec<Flow>> {
+    let source = inbound::source(from, context);
+    let queue = values::name(via, context.out);
+    if let Some(queue) = &queue {
+        context.facts.consume(queue, false, &via.place);
+        context
+            .facts
+            .declare(queue, topology::plain(context.queue_type), &via.place);
+    }
+    let scope = inbound::scope(source.as_ref());
+    // The path parameters travel with the message, so the second half may name them too.
+    let target = deliver::target(to, &scope.carried(), context);
+    let replies = section.has("reply");
+    let failure = if replies {
+        answered(section, context)
+    } else {
+        deliver::failure(section, context)
+    };
+    let mut first = inbound::target_of(
+        String::new(),
+        Template::literal(queue.as_deref().unwrap_or("")),
+    );
+    first.carry_path = true;
+    let (source, queue, target) = match (source, queue, target) {
+        (Some(source), Some(queue), Some(target)) => (source, queue, target),
+        _ => {
+            for key in ["headers", "reply", "accepted"] {
+                section.ask(key);
+            }
+            return None;
+        }
+    };
+    let inbound = inbound::finish(section, source, first, &Scope::Anything, context);
+    let deliver = Deliver {
+        source: deliver::source_of(queue),
+        target,
+        headers: HeaderRules::default(),
+        reply_headers: HeaderRules::default(),
+        failure,
+    };
+    Some(vec![Flow::Inbound(inbound), Flow::Deliver(deliver)])
+}
+
+/// A message that carries `reply_to` is answered, whatever the backend says: there is no retry.
+fn answered<'a>(section: &mut Section<'a>, context: &mut Context<'a, '_>) -> Failure {
+    if let Some(key) = section.key("retry") {
+        let help = "a caller is waiting: the backend's answer goes back at once, whatever it is; remove `retry` or `reply`";
+        context
+            .out
+            .error(&key.place, "`retry` beside `via` and `reply`", help);
+    }
+    section.ask("retry");
+    let park = deliver::failure(section, context).park;
+    let park = match park {
+        Park::Queue { .. } if !section.has("park") => Park::Queue {
+            name: names::parked_queue(&format!("{}.deliver", context.name.text)),
+        },
+        other => other,
+    };
+    Failure { retry: None, park }
+}
