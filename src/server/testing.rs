@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::config::{
     Config,
-    model::{Admin, Amqp, Http, QueueType, Store, TopologyMode},
+    model::{Admin, Amqp, Http, Log, LogFormat, QueueType, Store, TopologyMode},
 };
 
 /// Longer than anything a test waits for.
@@ -139,6 +139,10 @@ pub(crate) fn config() -> Config {
             body_timeout: PATIENCE,
         },
         admin: Admin { listen },
+        log: Log {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        },
         store: Store {
             path: "data".into(),
         },

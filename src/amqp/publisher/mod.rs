@@ -159,6 +159,26 @@ impl Publisher {
 // === impl Request ===
 
 impl Request {
+    /// A request that nobody waits for, told apart by its routing key.
+    #[cfg(test)]
+    pub(super) fn for_test(routing_key: &str) -> Self {
+        let permit = Arc::new(Semaphore::new(1))
+            .try_acquire_owned()
+            .expect("a permit");
+        let publish = Publish {
+            exchange: ShortString::default(),
+            routing_key: routing_key.into(),
+            properties: BasicProperties::default(),
+            body: Bytes::new(),
+        };
+        Self {
+            publish,
+            deadline: Instant::now(),
+            answer: oneshot::channel().0,
+            _permit: permit,
+        }
+    }
+
     /// Tells the requester; it may have gone, which is no matter.
     pub(super) fn answer(self, outcome: Outcome) {
         drop(self.answer.send(outcome));

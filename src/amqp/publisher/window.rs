@@ -207,3 +207,107 @@ fn return_id(properties: &BasicProperties) -> Option<usize> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A window of three whose confirms and returns are as given; the outcomes of those that are
+    /// settled, by index, and how many are left to repeat.
+    fn closed(
+        confirms: [Confirm; 3],
+        returned: &[usize],
+        broken: bool,
+        in_time: bool,
+    ) -> (Vec<(String, Outcome)>, Option<usize>) {
+        let batch = (0..3)
+            .map(|index| Request::for_test(&index.to_string()))
+            .collect();
+        let ledger = Ledger {
+            confirms: confirms.to_vec(),
+            returned: returned.iter().copied().collect(),
+            reason: None,
+            broken,
+        };
+        let Settled { settled, unsettled } = ledger.close(batch, in_time);
+        let settled = settled
+            .into_iter()
+            .map(|(request, outcome)| (request.publish.routing_key.to_string(), outcome))
+            .collect();
+        (settled, unsettled.map(|left| left.repeat.len()))
+    }
+
+    fn of(index: usize, outcome: Outcome) -> (String, Outcome) {
+        (index.to_string(), outcome)
+    }
+
+    /// The library gave the third's return to the first: the ids say whose it is.
+    #[test]
+    fn returns_are_matched_by_id() {
+        let (settled, left) = closed(
+            [Confirm::Ack, Confirm::Nack, Confirm::Ack],
+            &[2],
+            false,
+            true,
+        );
+        assert_eq!(
+            settled,
+            [
+                of(0, Outcome::Routed),
+                of(1, Outcome::Nacked),
+                of(2, Outcome::Unroutable)
+            ]
+        );
+        assert_eq!(left, None);
+    }
+
+    /// What was confirmed before the channel was closed stays so; the rest is repeated.
+    #[test]
+    fn a_closed_channel_leaves_the_unconfirmed() {
+        let (settled, left) = closed(
+            [Confirm::Ack, Confirm::Open, Confirm::Ack],
+            &[0],
+            true,
+            true,
+        );
+        assert_eq!(
+            settled,
+            [of(0, Outcome::Unroutable), of(2, Outcome::Routed)]
+        );
+        assert_eq!(left, Some(1));
+    }
+
+    /// A return of an unconfirmed publish is in hand: the return of a confirmed one may be stuck
+    /// behind it, so no ack proves that its message was routed.
+    #[test]
+    fn a_foreign_return_makes_acks_doubtful() {
+        let (settled, left) = closed(
+            [Confirm::Ack, Confirm::Open, Confirm::Ack],
+            &[1],
+            true,
+            true,
+        );
+        assert_eq!(settled, []);
+        assert_eq!(left, Some(3));
+    }
+
+    /// Too late to repeat: the requesters have been told, or are about to be.
+    #[test]
+    fn a_window_out_of_time_is_unknown_where_not_confirmed() {
+        let (settled, left) = closed(
+            [Confirm::Ack, Confirm::Open, Confirm::Nack],
+            &[],
+            false,
+            false,
+        );
+        assert_eq!(
+            settled,
+            [
+                of(0, Outcome::Routed),
+                of(1, Outcome::Unknown),
+                of(2, Outcome::Nacked)
+            ]
+        );
+        assert_eq!(left, Some(0));
+    }
+}

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     config::{
-        model::{Deliver, Failure, Flow, HeaderRules, Park},
-        names,
+        model::{Deliver, Failure, Flow, HeaderRules},
         raw::Node,
     },
     template::Template,
@@ -71,12 +70,8 @@ fn answered<'a>(section: &mut Section<'a>, context: &mut Context<'a, '_>) -> Fai
             .error(&key.place, "`retry` beside `via` and `reply`", help);
     }
     section.ask("retry");
-    let park = deliver::failure(section, context).park;
-    let park = match park {
-        Park::Queue { .. } if !section.has("park") => Park::Queue {
-            name: names::parked_queue(&format!("{}.deliver", context.name.text)),
-        },
-        other => other,
-    };
-    Failure { retry: None, park }
+    Failure {
+        retry: None,
+        park: deliver::failure(section, context).park,
+    }
 }
