@@ -490,7 +490,7 @@ routes:
 #[tokio::test]
 async fn bodies_beyond_the_buffer_are_503() {
     let rig = Rig::new().await;
-    let yaml = format!("buffer_limit: 300KiB\n{PLAIN}");
+    let yaml = format!("buffer_limit: 300KiB\nhttp: {{ body_limit: 200KiB }}\n{PLAIN}");
     let (proxy, bridge) = behind_proxy(&rig, &yaml).await;
     proxy.stall();
     let mut calls = tokio::task::JoinSet::new();

@@ -23,13 +23,14 @@
 
 mod accept;
 mod attribution;
+mod broker_sessions;
 mod deliver;
 mod durability;
 mod harness;
 mod hostile;
+mod inside;
 mod interop;
 mod poison;
 mod request_reply;
-mod session;
 mod shutdown;
 mod support;

@@ -217,7 +217,7 @@ async fn no_reply_in_time_is_504_and_late_ones_reach_nobody() {
 #[tokio::test]
 async fn a_caller_that_leaves_is_forgotten() {
     let rig = Rig::new().await;
-    let bridge = rig.bridge(&route("{ timeout: 60s }")).await;
+    let bridge = rig.bridge(&route("{ timeout: 30s }")).await;
     let mut raw = Raw::connect(bridge.http()).await;
     raw.write(b"POST /call HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi")
         .await;

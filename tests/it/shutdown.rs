@@ -284,7 +284,7 @@ routes:
     bridge.metric_is("hareway_waiting_replies", &[], 1.0).await;
     bridge.signal("TERM");
     eventually(SOON, "new connections are refused", async || {
-        match bridge.client().post("/call").attempt().await {
+        match bridge.client().get("/none").attempt().await {
             Err(_) => Ok(()),
             Ok(reply) => Err(reply.text()),
         }

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -47,15 +47,7 @@ impl Bridge {
         let http = local(options.http_port.unwrap_or_else(free_port));
         let admin = local(options.admin_port.unwrap_or_else(free_port));
         let amqp_url = options.amqp_url.as_deref().unwrap_or(amqp_url);
-        let base = format!(
-            "amqp: {{ url: \"{amqp_url}\", instance: {instance} }}\n\
-             http: {{ listen: \"{http}\" }}\n\
-             admin: {{ listen: \"{admin}\" }}\n"
-        );
-        let base_file = dir.join(format!("{instance}.base.yaml"));
-        let file = dir.join(format!("{instance}.yaml"));
-        std::fs::write(&base_file, base).expect("a file");
-        std::fs::write(&file, yaml).expect("a file");
+        let [base_file, file] = layers(dir, amqp_url, instance, [http, admin], yaml);
         let mut process = Command::new(env!("CARGO_BIN_EXE_hareway"))
             .arg("run")
             .arg("-c")
@@ -186,6 +178,26 @@ impl Drop for Bridge {
     }
 }
 
+/// Two layers: what every bridge here needs, and the test's own.
+pub(super) fn layers(
+    dir: &Path,
+    amqp_url: &str,
+    instance: &str,
+    [http, admin]: [SocketAddr; 2],
+    yaml: &str,
+) -> [PathBuf; 2] {
+    let base = format!(
+        "amqp: {{ url: \"{amqp_url}\", instance: {instance} }}\n\
+         http: {{ listen: \"{http}\" }}\n\
+         admin: {{ listen: \"{admin}\" }}\n"
+    );
+    let files = ["base.yaml", "yaml"].map(|end| dir.join(format!("{instance}.{end}")));
+    for (file, text) in files.iter().zip([base.as_str(), yaml]) {
+        std::fs::write(file, text).expect("a file");
+    }
+    files
+}
+
 fn gather(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -196,7 +208,7 @@ fn gather(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     });
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(super) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 

@@ -12,7 +12,12 @@ use std::{
 
 use hareway::config::names;
 
-use super::{Amqp, Bridge, Broker, SOON, bridge::Options, broker, eventually, lifeline::RUN};
+use super::{
+    Amqp, Bridge, Broker, Inside, SOON,
+    bridge::{self, Options},
+    broker, eventually,
+    lifeline::RUN,
+};
 
 /// Stands in configurations for the test's own prefix.
 const PLACEHOLDER: &str = "PFX";
@@ -118,6 +123,17 @@ impl Rig {
         let instance = self.name(&format!("i{number}"));
         let yaml = self.fill(yaml);
         Bridge::start(self.dir.path(), &self.url, &instance, &yaml, &options)
+    }
+
+    /// A bridge as a part of this process, ready.
+    pub async fn inside(&self, yaml: &str) -> Inside {
+        let number = self.bridges.fetch_add(1, Ordering::Relaxed);
+        let instance = self.name(&format!("i{number}"));
+        let yaml = self.fill(yaml);
+        // The listeners are handed over; the addresses in the files are not used.
+        let unused = [bridge::local(0); 2];
+        let files = bridge::layers(self.dir.path(), &self.url, &instance, unused, &yaml);
+        Inside::start(files.into()).await
     }
 
     /// Waits until `queue` holds exactly `messages`.
