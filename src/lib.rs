@@ -4,6 +4,7 @@ pub mod admin;
 pub mod amqp;
 pub mod app;
 pub mod buffer;
+pub mod cli;
 pub mod config;
 pub mod egress;
 pub mod ingress;

@@ -1,6 +1,5 @@
 //! The operator's listener: health, metrics, routes, version. Loopback unless configured otherwise.
 
-mod describe;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +13,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use describe::Described;
-
 use crate::{
     amqp::NotReady,
-    config::{Config, model::Route},
+    config::{Config, Described, model::Route},
     server::{self, Handler, Kind, Limits, Problem, Response},
     telemetry::Metrics,
 };

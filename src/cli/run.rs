@@ -5,11 +5,54 @@ use std::{net::SocketAddr, process::ExitCode};
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use super::sources;
 use crate::{
     app::{App, Drained, Listeners},
-    config::Config,
+    config::{
+        Config, Described, Loaded,
+        diagnostic::Diagnostics,
+        model::{Log, LogFormat},
+    },
     shutdown::Shutdown,
+    telemetry::logs,
 };
+
+pub(super) fn command(arguments: &sources::Arguments) -> anyhow::Result<ExitCode> {
+    let Loaded { config, warnings } = match arguments.load() {
+        Ok(loaded) => loaded,
+        Err(found) => return Ok(sources::refuse(&found)),
+    };
+    logs::init(&config.log.level, json(&config.log));
+    announce(&config, &warnings);
+    run(config)
+}
+
+fn json(log: &Log) -> Option<bool> {
+    match log.format {
+        LogFormat::Auto => None,
+        LogFormat::Text => Some(false),
+        LogFormat::Json => Some(true),
+    }
+}
+
+fn announce(config: &Config, warnings: &Diagnostics) {
+    for warning in warnings.iter() {
+        let place = warning.place.as_ref().map(tracing::field::display);
+        let help = warning.help.as_deref();
+        tracing::warn!(place, help, "{}", warning.message);
+    }
+    for route in &config.routes {
+        let Described {
+            name,
+            place: _,
+            flow,
+            from,
+            to,
+            guarantee,
+        } = Described::new(route);
+        tracing::info!(route = %name, flow, from, to, guarantee, "route");
+    }
+}
 
 /// Runs until a signal ends it. Exit code 0: everything was finished; 1: something was cut off.
 ///
@@ -23,7 +66,11 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     let drained = runtime.block_on(serve(config))?;
     // What is still running has been told to end and was waited for; nothing more is owed to it.
     runtime.shutdown_background();
-    Ok(if drained == Drained::default() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if drained == Drained::default() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn serve(config: Config) -> anyhow::Result<Drained> {

@@ -1,6 +1,6 @@
 //! A route in words: what it does and what it guarantees.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     config::model::{
@@ -43,6 +43,20 @@ impl Described {
             to,
             guarantee,
         }
+    }
+}
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            flow,
+            from,
+            to,
+            guarantee,
+            place: _,
+        } = self;
+        write!(f, "{name} ({flow}): {from} → {to}; {guarantee}")
     }
 }
 
