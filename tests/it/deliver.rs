@@ -592,3 +592,120 @@ routes:
     bad.release();
     bad.wait_for(100, SOON).await;
 }
+
+/// What the broker itself drops from a work queue is parked: here, messages that expire while the
+/// backend is busy.
+#[tokio::test]
+async fn what_expires_in_the_work_queue_is_parked() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    backend.otherwise(Answer::hang());
+    let yaml = format!(
+        r#"
+routes:
+  PFX-fwd:
+    from: {{ amqp: {{ queue: PFX-work, concurrency: 1, prefetch: 1 }} }}
+    to: {{ http: {{ url: "{}", timeout: 60s }} }}
+"#,
+        backend.url("/")
+    );
+    let bridge = rig.bridge(&yaml).await;
+    let work = rig.name("work");
+    rig.amqp().send(&work, with_id("first"), b"").await;
+    backend.wait_for(1, SOON).await;
+    for number in 0..3 {
+        let properties = with_id(&format!("m-{number}")).with_expiration("200".into());
+        rig.amqp().send(&work, properties, b"kept").await;
+    }
+    let parked = parked_queue(&rig.name("fwd"));
+    rig.settles_at(&parked, 3).await;
+    backend.release();
+    outcome(&rig, &bridge, "delivered", 1.0).await;
+    for got in rig.amqp().drain(&parked).await {
+        assert_eq!(got.body, b"kept");
+    }
+}
+
+/// `retry: none` with `park: drop` or `park: requeue` does what it says, and counts it.
+#[tokio::test]
+async fn failures_may_be_dropped_or_given_back() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    backend.otherwise(Answer::status(500));
+    let work = rig.name("work");
+    let bridge = rig
+        .bridge(&route(&backend.url("/"), "retry: none\n    park: drop"))
+        .await;
+    rig.amqp().send(&work, with_id("m-1"), b"").await;
+    outcome(&rig, &bridge, "dropped", 1.0).await;
+    rig.settles_at(&work, 0).await;
+    assert_eq!(backend.count(), 1);
+    drop(bridge);
+
+    backend.script([Answer::status(500), Answer::status(400), Answer::ok()]);
+    let bridge = rig
+        .bridge(&route(&backend.url("/"), "retry: none\n    park: requeue"))
+        .await;
+    rig.amqp().send(&work, with_id("m-2"), b"").await;
+    let seen = backend.wait_for(4, SOON).await;
+    assert!(seen[2].at - seen[1].at >= MS(500), "it slows down");
+    outcome(&rig, &bridge, "delivered", 1.0).await;
+    outcome(&rig, &bridge, "requeued", 2.0).await;
+    rig.settles_at(&work, 0).await;
+}
+
+/// `retry.for` repeats the last delay until its time has passed, then parks.
+#[tokio::test]
+async fn retrying_ends_when_its_time_has_passed() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    backend.otherwise(Answer::status(503));
+    let more = "retry: { delays: [100ms, 300ms], for: 3s, on: [503] }";
+    let _bridge = rig.bridge(&route(&backend.url("/"), more)).await;
+    rig.amqp()
+        .send(&rig.name("work"), with_id("m-1"), b"")
+        .await;
+    let got = parked(&rig).await;
+    let seen = backend.requests();
+    assert!((4..=15).contains(&seen.len()), "{} attempts", seen.len());
+    let lasted = seen[seen.len() - 1].at - seen[0].at;
+    assert!(lasted < MS(6_000), "{lasted:?}");
+    assert_eq!(got.header("hareway-attempt"), seen.len().to_string());
+}
+
+/// Whatever becomes of the connection meanwhile, every message reaches the backend.
+#[tokio::test]
+async fn cut_connections_lose_no_message() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    backend.otherwise(Answer::ok().after(MS(20)));
+    let proxy = Proxy::start(&address_of(rig.url())).await;
+    let options = Options {
+        amqp_url: Some(with_address(rig.url(), &proxy.address())),
+        ..Options::default()
+    };
+    let yaml = format!(
+        "amqp: {{ reconnect_max: 200ms }}\n{}",
+        route(&backend.url("/"), "retry: [100ms]")
+    );
+    let _bridge = rig.bridge_with(&yaml, options).await;
+    let work = rig.name("work");
+    let messages = (0..2_000).map(|number| (with_id(&format!("m-{number}")), Vec::new()));
+    rig.amqp().publish_all("", &work, messages).await;
+    for round in 1..=5 {
+        backend.wait_for(round * 300, SOON).await;
+        proxy.cut();
+    }
+    rig.settles_at(&work, 0).await;
+    let seen = backend.wait_for(2_000, SOON).await;
+    let mut ids: Vec<&str> = seen
+        .iter()
+        .map(|request| request.header("message-id"))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 2_000);
+    // At least once: what was under way at a cut comes again, and no more than that.
+    assert!(seen.len() <= 2_000 + 5 * 32, "{} calls", seen.len());
+    rig.settles_at(&parked_queue(&rig.name("fwd")), 0).await;
+}

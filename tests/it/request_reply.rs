@@ -564,3 +564,66 @@ async fn nobody_gets_anothers_reply() {
     .await;
     outcome(&rig, &bridge, "matched", 300.0).await;
 }
+
+/// Whatever becomes of the connections meanwhile, each call ends within its deadline, with its own
+/// reply or the reason why there is none, and nobody is left in the table.
+#[tokio::test]
+async fn cut_connections_leave_nobody_waiting() {
+    let rig = Rig::new().await;
+    let proxy = Proxy::start(&address_of(rig.url())).await;
+    let options = Options {
+        amqp_url: Some(with_address(rig.url(), &proxy.address())),
+        ..Options::default()
+    };
+    let yaml = format!(
+        "amqp: {{ reconnect_max: 200ms }}\n{}",
+        route("{ timeout: 5s }")
+    );
+    let bridge = rig.bridge_with(&yaml, options).await;
+    let _worker = Worker::start(rig.url(), &rig.name("ask"), |request| {
+        vec![reply(request, request.body.clone())]
+    })
+    .await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..16 {
+        let client = bridge.client();
+        callers.spawn(async move {
+            let mut answered = 0;
+            for number in 0..60 {
+                let body = format!("{caller}-{number}");
+                let begun = Instant::now();
+                let answer = client.post("/call").body(body.clone()).send().await;
+                assert!(
+                    begun.elapsed() < Duration::from_secs(8),
+                    "{:?}",
+                    begun.elapsed()
+                );
+                match answer.status.as_u16() {
+                    200 => {
+                        assert_eq!(answer.text(), body);
+                        answered += 1;
+                    }
+                    503 => tokio::time::sleep(Duration::from_millis(20)).await,
+                    504 => {}
+                    _ => panic!("{}", answer.text()),
+                }
+            }
+            answered
+        });
+    }
+    for round in 1..=4 {
+        let route = rig.name("call");
+        let matched = [("route", route.as_str()), ("outcome", "matched")];
+        eventually(SOON, "answered again", async || {
+            let count = bridge.metric("hareway_replies_total", &matched).await;
+            must(count >= f64::from(round * 100), || count.to_string())
+        })
+        .await;
+        proxy.cut();
+    }
+    let answered: u32 = callers.join_all().await.into_iter().sum();
+    assert!(answered >= 500, "{answered} of 960");
+    table_is_empty(&bridge).await;
+    let replies = hareway::config::names::reply_queue(&rig.name("i0"));
+    rig.consumed_by(&replies, 1).await;
+}

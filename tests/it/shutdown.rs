@@ -12,7 +12,11 @@ use std::{
 use tokio::time::Instant;
 
 use crate::support::{
-    Answer, Backend, Bridge, Rig, SOON, Worker, amqp::with_id, bridge::Options, eventually, must,
+    Answer, Backend, Bridge, Proxy, Rig, SOON, Worker,
+    amqp::with_id,
+    bridge::Options,
+    broker::{address_of, with_address},
+    eventually, must,
     worker::reply,
 };
 
@@ -325,6 +329,34 @@ routes:
     let log = second.log();
     assert_eq!(log.lines().count(), 1, "{log}");
     first.client().post("/take").send().await.expect(202);
+}
+
+/// A broker that is away, or silent, does not keep the process from ending.
+#[tokio::test]
+async fn it_ends_without_its_broker() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    for silent in [false, true] {
+        let proxy = Proxy::start(&address_of(rig.url())).await;
+        let options = Options {
+            amqp_url: Some(with_address(rig.url(), &proxy.address())),
+            ..Options::default()
+        };
+        let yaml = format!(
+            "drain_timeout: 30s\nroutes:\n  PFX-fwd:\n    from: {{ amqp: PFX-work }}\n    to: {{ http: \"{}\" }}\n",
+            backend.url("/")
+        );
+        let bridge = rig.bridge_with(&yaml, options).await;
+        if silent {
+            proxy.stall();
+        } else {
+            proxy.set(|weather| weather.refuse = true);
+            proxy.cut();
+            bridge.not_ready(SOON).await;
+        }
+        bridge.signal("TERM");
+        bridge.exit(Duration::from_secs(25)).await;
+    }
 }
 
 /// SIGINT is as good as SIGTERM.
