@@ -6,6 +6,7 @@ use super::{USAGE, output, sources};
 use crate::config::{Described, Loaded};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Arguments {
     #[command(flatten)]
     sources: sources::Arguments,

@@ -58,7 +58,7 @@ fn announce(config: &Config, warnings: &Diagnostics) {
 ///
 /// # Errors
 /// An address that is taken, or a part that cannot be built; nothing has run then.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+fn run(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
