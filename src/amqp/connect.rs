@@ -78,3 +78,22 @@ async fn read(path: &std::path::Path) -> Result<Vec<u8>, Error> {
         source,
     })
 }
+
+/// Whether a broker answers and lets this process in: tries every URL once.
+///
+/// # Errors
+/// What the last of them said.
+pub async fn probe(config: &Amqp) -> Result<BrokerUrl, Error> {
+    let mut last = Error::Connection("no broker is configured".to_owned());
+    for url in &config.urls {
+        match connect(config, url, Role::Consume).await {
+            Ok(connection) => {
+                let closing = connection.close(200, "goodbye".into());
+                drop(bounded(config.connect_timeout, "closing the connection", closing).await);
+                return Ok(url.clone());
+            }
+            Err(error) => last = Error::Connection(format!("{url}: {error}")),
+        }
+    }
+    Err(last)
+}

@@ -9,7 +9,8 @@ use lapin::{ErrorKind, protocol::AMQPErrorKind};
 pub enum Error {
     #[error("no answer from the broker within {0:?} while {1}")]
     Timeout(Duration, &'static str),
-    #[error("the broker closed the channel: {0}")]
+    /// The broker refused one thing; the connection goes on (AMQP 0-9-1 §4.10, soft errors).
+    #[error("{0}")]
     Channel(String),
     #[error("{0}")]
     Connection(String),
@@ -30,7 +31,7 @@ impl From<lapin::Error> for Error {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
             ErrorKind::ProtocolError(amqp) if error.is_amqp_soft_error() => {
-                Self::Channel(format!("{} ({})", amqp.get_message(), amqp.get_id()))
+                Self::Channel(format!("the broker refused: {}", amqp.get_message()))
             }
             ErrorKind::ProtocolError(amqp) => Self::Connection(format!(
                 "the broker closed the connection: {}",

@@ -18,6 +18,7 @@ mod topology;
 mod wash;
 
 pub use broker::{Broker, Stages};
+pub use connect::probe;
 pub use consumer::{Delivery, Settle};
 pub use error::Error;
 pub use publisher::{Gate, Outcome, Publish, Publisher};

@@ -2,8 +2,13 @@
 
 use std::{fmt::Write, process::ExitCode};
 
+use anyhow::Context;
+
 use super::{USAGE, output, sources};
-use crate::config::{Described, Loaded};
+use crate::{
+    amqp,
+    config::{Described, Loaded, model::Amqp},
+};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -13,6 +18,9 @@ pub(super) struct Arguments {
     /// Fail on warnings too.
     #[arg(long)]
     deny_warnings: bool,
+    /// Connect to the broker too.
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn command(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -25,7 +33,21 @@ pub(super) fn command(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(USAGE));
     }
     output::print(&summary(&loaded))?;
+    if arguments.connect {
+        connect(&loaded.config.amqp)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn connect(config: &Amqp) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let broker = runtime
+        .block_on(amqp::probe(config))
+        .context("cannot connect to the broker")?;
+    output::print(&format!("OK: connected to {broker}\n"))
 }
 
 fn summary(loaded: &Loaded) -> String {

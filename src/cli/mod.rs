@@ -94,7 +94,10 @@ mod tests {
             panic!("not run: {arguments:?}")
         };
         let sources = arguments.sources();
-        assert_eq!(sources.files, ["a.yaml", "b.yaml"].map(std::path::PathBuf::from));
+        assert_eq!(
+            sources.files,
+            ["a.yaml", "b.yaml"].map(std::path::PathBuf::from)
+        );
         assert_eq!(sources.set, ["a.b=c", "d=e"]);
     }
 }
