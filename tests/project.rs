@@ -201,14 +201,14 @@ fn the_handbook_lists_exactly_the_metrics_and_outcomes_that_exist() {
 fn defined_metrics() -> BTreeMap<String, bool> {
     let source = read(&root().join("src/telemetry/metrics.rs"));
     let found: BTreeMap<String, bool> = source
-        .split("family.")
+        .split("const ")
         .skip(1)
-        .filter_map(|call| {
-            let (_, after) = call.split_once('"')?;
+        .filter_map(|definition| {
+            let (constant, rest) = definition.split_once(": Definition = ")?;
+            let (_, after) = rest.split_once("name: \"")?;
             let (name, _) = after.split_once('"')?;
-            let histogram = call.starts_with("histograms(");
-            name.starts_with("hareway_")
-                .then(|| (name.to_owned(), histogram))
+            let histogram = source.contains(&format!("family.histograms({constant})"));
+            Some((name.to_owned(), histogram))
         })
         .collect();
     assert!(found.len() > 10, "the definitions were not found");
