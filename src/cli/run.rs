@@ -23,8 +23,7 @@ pub(super) fn command(arguments: &sources::Arguments) -> anyhow::Result<ExitCode
         Err(found) => return Ok(sources::refuse(&found)),
     };
     logs::init(&config.log.level, json(&config.log));
-    announce(&config, &warnings);
-    run(config)
+    run(config, &warnings)
 }
 
 fn json(log: &Log) -> Option<bool> {
@@ -58,12 +57,12 @@ fn announce(config: &Config, warnings: &Diagnostics) {
 ///
 /// # Errors
 /// An address that is taken, or a part that cannot be built; nothing has run then.
-fn run(config: Config) -> anyhow::Result<ExitCode> {
+fn run(config: Config, warnings: &Diagnostics) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let drained = runtime.block_on(serve(config))?;
+    let drained = runtime.block_on(serve(config, warnings))?;
     // What is still running has been told to end and was waited for; nothing more is owed to it.
     runtime.shutdown_background();
     Ok(if drained == Drained::default() {
@@ -73,7 +72,8 @@ fn run(config: Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn serve(config: Config) -> anyhow::Result<Drained> {
+async fn serve(config: Config, warnings: &Diagnostics) -> anyhow::Result<Drained> {
+    // First of all: what cannot run has nothing to announce.
     let listeners = Listeners {
         http: bind(config.http.listen, "http.listen").await?,
         admin: bind(config.admin.listen, "admin.listen").await?,
@@ -85,6 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<Drained> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
+    announce(&config, warnings);
     let shutdown = Shutdown::default();
     let app = App::build(config, listeners)?;
     let signals = async {
