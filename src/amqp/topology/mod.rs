@@ -4,6 +4,8 @@
 //! other arguments would be refused with 406 and close the channel.
 
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
