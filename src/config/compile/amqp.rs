@@ -1,6 +1,6 @@
 //! `amqp:`: the broker.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
 
@@ -72,7 +72,10 @@ pub(super) fn amqp(node: Option<&Node>, out: &mut Diagnostics) -> Amqp {
     set("heartbeat", &mut amqp.heartbeat);
     set("connect_timeout", &mut amqp.connect_timeout);
     set("reconnect_max", &mut amqp.reconnect_max);
-    set("reply_queue_expires", &mut amqp.reply_queue_expires);
+    let expires = section.get("reply_queue_expires", out);
+    if let Some(expires) = expires.and_then(|node| values::broker_duration(node, out)) {
+        amqp.reply_queue_expires = expires;
+    }
     let mut set = |key, field: &mut usize, most| {
         if let Some(number) = section
             .get(key, out)
@@ -174,6 +177,12 @@ fn urls(section: &mut Section<'_>, out: &mut Diagnostics) -> Option<Vec<BrokerUr
     let urls = section.get("urls", out).or(url);
     let hosts = section.get("hosts", out);
     let account = account(section, hosts.is_some(), out);
+    if let Some(node) = urls.or(hosts)
+        && values::items(node).is_empty()
+    {
+        let help = "name at least one broker, or leave the key out for the default";
+        out.error(&node.place, "an empty list of brokers", help);
+    }
     if let Some(hosts) = hosts {
         let of_host = |host| of_host(host, &account, out);
         return Some(values::items(hosts).iter().filter_map(of_host).collect());
@@ -185,7 +194,13 @@ fn urls(section: &mut Section<'_>, out: &mut Diagnostics) -> Option<Vec<BrokerUr
 fn url_of(node: &Node, out: &mut Diagnostics) -> Option<BrokerUrl> {
     let text = values::text(node, out)?;
     match text.parse::<AMQPUri>() {
-        Ok(uri) if !uri.authority.host.is_empty() => Some(BrokerUrl { uri }),
+        Ok(mut uri) if !uri.authority.host.is_empty() => {
+            // The parser takes names only, and localhost for every other host.
+            if let Some(address) = bracketed(&text) {
+                uri.authority.host = address.to_owned();
+            }
+            Some(BrokerUrl { uri })
+        }
         Ok(_) | Err(_) => {
             // Neither the text nor the parser's words: there may be a password in them.
             let help = "write `amqp://USER:PASSWORD@HOST:PORT/VHOST` (or `amqps://`); `/` in a part is `%2f`";
@@ -193,6 +208,18 @@ fn url_of(node: &Node, out: &mut Diagnostics) -> Option<BrokerUrl> {
             None
         }
     }
+}
+
+/// The IPv6 address in a URL's authority.
+fn bracketed(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    host.strip_prefix('[')?
+        .split_once(']')
+        .map(|(address, _)| address)
 }
 
 /// What all of `hosts` have in common.
@@ -244,6 +271,10 @@ fn of_host(node: &Node, account: &Account, out: &mut Diagnostics) -> Option<Brok
     let text = values::text(node, out)?;
     let default = if account.tls { 5671 } else { 5672 };
     let (host, port) = match text.rsplit_once(':') {
+        // An IPv6 address without a port.
+        _ if text.parse::<IpAddr>().is_ok() || text.ends_with(']') => {
+            (text.as_str(), Some(default))
+        }
         Some((host, port)) if !host.is_empty() => (host, port.parse::<u16>().ok()),
         _ => (text.as_str(), Some(default)),
     };

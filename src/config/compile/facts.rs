@@ -24,6 +24,8 @@ pub(super) enum Scope {
     Message,
     /// A message that carries these path parameters.
     Carried(Vec<Arc<str>>),
+    /// The reply to a request.
+    Reply,
     /// Nothing is checked: the path itself is wrong.
     Anything,
 }
@@ -69,7 +71,7 @@ impl Scope {
     pub(super) fn carried(&self) -> Self {
         match self {
             Self::Request(names) | Self::Carried(names) => Self::Carried(names.clone()),
-            Self::Message => Self::Message,
+            Self::Message | Self::Reply => Self::Message,
             Self::Anything => Self::Anything,
         }
     }
@@ -103,6 +105,17 @@ impl Scope {
                     let message = format!("`{source}` on a route that takes messages from a queue");
                     let help = "there is no request here; use `{header.…}`, `{property.…}`, `{routing_key}` or `{json:/…}`";
                     out.error(&place_of(node, name), message, help);
+                }
+                (Self::Reply, Source::Path(name) | Source::Query(name)) => {
+                    let message = format!("`{source}` where only the reply is at hand");
+                    let help = "use the reply's `{header.…}`, `{property.…}` or `{json:/…}`";
+                    out.error(&place_of(node, name), message, help);
+                }
+                (Self::Request(_), Source::Property(property)) => {
+                    let message = format!("`{source}` on a route that takes HTTP in");
+                    let header = property.as_str().replace('_', "-");
+                    let help = format!("a request has headers only: `{{header.{header}}}`");
+                    out.error(&place_of(node, property.as_str()), message, help);
                 }
                 (Self::Request(_), Source::RoutingKey) => {
                     let help = "there is none yet: this is where it is made";
@@ -229,6 +242,7 @@ impl<'a> Facts<'a> {
     ) {
         self.check_paths(out);
         self.check_consumers(queues, out);
+        self.check_replies(out);
         self.check_uses(queues, exchanges, out);
         self.check_bindings(queues, exchanges, out);
         self.check_unused(queues, exchanges, out);
@@ -300,6 +314,22 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whoever else takes from a reply queue takes replies away from their callers.
+    fn check_replies(&self, out: &mut Diagnostics) {
+        for (name, place) in &self.reply_queues {
+            let Some(consumed) = self.consumed.iter().find(|known| known.queue == *name) else {
+                continue;
+            };
+            let message = format!("a route takes messages from the reply queue `{name}`");
+            let help = "requests and replies need a queue each: rename one of them";
+            let mut diagnostic = Diagnostic::new(Severity::Error, place, message, help);
+            diagnostic
+                .related
+                .push((consumed.place.clone(), "the route".to_owned()));
+            out.push(diagnostic);
+        }
+    }
+
     fn check_uses(
         &self,
         queues: &Declared<'a, Queue>,
@@ -317,6 +347,14 @@ impl<'a> Facts<'a> {
             } else {
                 ("queue", "queues")
             };
+            if *exchange && exchanges.get(name).is_some_and(|(_, known)| known.internal) {
+                let help = "publish to an exchange that it is bound to, or remove `internal`";
+                out.error(
+                    place,
+                    format!("nobody can publish to `{name}`, it is internal"),
+                    help,
+                );
+            }
             let known = if *exchange {
                 exchanges.contains_key(name) || name.starts_with("amq.")
             } else {

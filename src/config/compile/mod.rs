@@ -116,3 +116,6 @@ fn check_listeners(
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

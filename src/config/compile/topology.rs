@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lapin::types::AMQPValue;
+
 use super::{
     section::{Section, named},
     values,
@@ -27,7 +29,7 @@ pub(super) fn exchanges<'a>(
 ) -> Declared<'a, Exchange> {
     let mut declared = BTreeMap::new();
     for (key, node) in named(node, "exchanges", out) {
-        if !key_is_name(key, out) {
+        if !key_is_name(key, "exchange", out) {
             continue;
         }
         let Some(mut section) = Section::open(node, "exchanges.*", out) else {
@@ -74,7 +76,7 @@ pub(super) fn queues<'a>(
 ) -> Declared<'a, Queue> {
     let mut declared = BTreeMap::new();
     for (key, node) in named(node, "queues", out) {
-        if !key_is_name(key, out) {
+        if !key_is_name(key, "queue", out) {
             continue;
         }
         let Some(mut section) = Section::open(node, "queues.*", out) else {
@@ -99,7 +101,7 @@ pub(super) fn queues<'a>(
             &["type", "arguments", "bind"],
             out,
         );
-        let queue = Queue {
+        let mut queue = Queue {
             durable: durable.unwrap_or(true),
             exclusive: exclusive.unwrap_or(false),
             auto_delete: auto_delete.unwrap_or(false),
@@ -108,6 +110,7 @@ pub(super) fn queues<'a>(
             external: external.unwrap_or(false),
             ..plain(kind.unwrap_or(default))
         };
+        check_type(&section, &mut queue, out);
         check_lifetime(&section, &queue, out);
         section.finish(out);
         declared.insert(key.text.clone(), (&key.place, queue));
@@ -132,6 +135,16 @@ pub(super) fn plain(kind: QueueType) -> Queue {
 pub(super) fn bindings(node: &Node, out: &mut Diagnostics) -> Vec<Binding> {
     let mut found: Vec<Binding> = Vec::new();
     for (key, node) in named(Some(node), "bind", out) {
+        if key.text.is_empty() {
+            let help =
+                "it hands every queue the messages with its name as routing key; remove this";
+            out.error(
+                &key.place,
+                "nothing can be bound to the default exchange",
+                help,
+            );
+            continue;
+        }
         for item in values::items(node) {
             let Some((routing_key, arguments)) = binding(item, out) else {
                 continue;
@@ -192,8 +205,18 @@ fn flags<const N: usize>(
     })
 }
 
-fn key_is_name(key: &Key, out: &mut Diagnostics) -> bool {
-    let valid = (1..=values::NAME_LIMIT).contains(&key.text.len());
+fn key_is_name(key: &Key, what: &str, out: &mut Diagnostics) -> bool {
+    if key.text.is_empty() || key.text.starts_with("amq.") {
+        let message = format!("the {what} `{}` would be the broker's own", key.text);
+        let help = if what == "exchange" {
+            "the broker's own exchanges need no declaration: remove it"
+        } else {
+            "names that begin with `amq.` are reserved: choose another"
+        };
+        out.error(&key.place, message, help);
+        return false;
+    }
+    let valid = key.text.len() <= values::NAME_LIMIT;
     if !valid {
         let message = format!("a name has 1 to 255 bytes, this one has {}", key.text.len());
         out.error(&key.place, message, "shorten it");
@@ -211,6 +234,26 @@ fn refuse_external(section: &Section<'_>, external: bool, keys: &[&str], out: &m
         let help = "what is external is never declared or bound; remove it, or remove `external`";
         out.error(&key.place, message, help);
     }
+}
+
+/// The argument `x-queue-type` is the type, unless `type` says something else.
+fn check_type(section: &Section<'_>, queue: &mut Queue, out: &mut Diagnostics) {
+    let Some(AMQPValue::LongString(given)) = queue.arguments.inner().get("x-queue-type") else {
+        return;
+    };
+    let given = given.to_string();
+    let Some((_, kind)) = QUEUE_TYPES.iter().find(|(word, _)| *word == given) else {
+        return;
+    };
+    if let Some(key) = section.key("type").filter(|_| *kind != queue.kind) {
+        let message = format!("`type` and the argument `x-queue-type: {given}` differ");
+        out.error(
+            &key.place,
+            message,
+            "keep `type`, and remove `x-queue-type`",
+        );
+    }
+    queue.kind = *kind;
 }
 
 /// Messages in such queues do not survive a restart; the broker refuses it for quorum queues.

@@ -129,6 +129,17 @@ pub(super) fn positive_duration(node: &Node, out: &mut Diagnostics) -> Option<Du
     Some(duration)
 }
 
+/// A duration that the broker can keep: RabbitMQ has times to live in 32 bits of milliseconds.
+pub(super) fn broker_duration(node: &Node, out: &mut Diagnostics) -> Option<Duration> {
+    let duration = positive_duration(node, out)?;
+    if duration.as_millis() > u128::from(u32::MAX) {
+        let help = "its limit is a little over 49 days; write `49d` or less";
+        out.error(&node.place, "longer than RabbitMQ keeps a message", help);
+        return None;
+    }
+    Some(duration)
+}
+
 /// `64KiB 1MiB` (binary), `20MB` (decimal), `512B`.
 pub(super) fn size(node: &Node, out: &mut Diagnostics) -> Option<u64> {
     let help =
@@ -205,7 +216,10 @@ pub(super) fn method(text: &str) -> Option<Method> {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-    Method::from_bytes(text.as_bytes()).ok().filter(|_| upper)
+    // CONNECT asks for a tunnel, which no queue can hold.
+    Method::from_bytes(text.as_bytes())
+        .ok()
+        .filter(|method| upper && *method != Method::CONNECT)
 }
 
 pub(super) fn header_name(text: &str, node: &Node, out: &mut Diagnostics) -> Option<HeaderName> {

@@ -6,7 +6,9 @@ use http::Uri;
 
 use super::{
     super::{facts::Scope, section::Section, topology, values},
-    Compiled, Context, duration_or, headers, is_short,
+    Compiled, Context, duration_or,
+    headers::{self, Toward},
+    is_short,
 };
 use crate::{
     config::{
@@ -35,7 +37,7 @@ pub(super) fn compile<'a>(
     let scope = Scope::Message;
     let target = target(to, &scope, context);
     let node = section.get("headers", context.out);
-    let (rules, templates) = headers::rules(node, "routes.*.headers", context.out);
+    let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Backend, context.out);
     for (node, template) in &templates {
         scope.check(node, template, context.out);
     }
@@ -81,7 +83,12 @@ fn reply_headers<'a>(
         return HeaderRules::default();
     };
     let headers = reply.get("headers", context.out);
-    let (rules, templates) = headers::rules(headers, "routes.*.reply.headers", context.out);
+    let (rules, templates) = headers::rules(
+        headers,
+        "routes.*.reply.headers",
+        Toward::Other,
+        context.out,
+    );
     for (node, template) in &templates {
         scope.check(node, template, context.out);
     }
@@ -200,7 +207,11 @@ pub(super) fn target<'a>(
         let text = values::text(node, out)?;
         let method = values::method(&text);
         if method.is_none() {
-            let help = format!("write a method such as `{}`", text.to_ascii_uppercase());
+            let upper = text.to_ascii_uppercase();
+            let help = match values::method(&upper) {
+                Some(_) => format!("methods are in capital letters (RFC 9110 §9.1): `{upper}`"),
+                None => "write one such as `POST`; without `method` it is the message's `http-method`, else POST".to_owned(),
+            };
             out.error(&node.place, format!("`{text}` is not a method"), help);
         }
         method
@@ -271,7 +282,20 @@ fn url(node: &Node, scope: &Scope, out: &mut Diagnostics) -> Option<UrlTarget> {
         out.error(&node.place, "a template before the path of a URL", help);
         return None;
     }
-    Some(if base(&template, &uri) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        let help = "write `headers: { set: { authorization: \"Basic …\" } }` instead";
+        out.error(&node.place, "user and password in a URL are not sent", help);
+    }
+    if probe.contains('#') {
+        let help = "remove `#` and what follows it; within a path it is `%23`";
+        out.error(&node.place, "a fragment of a URL is not sent", help);
+    }
+    // Only what `via` carries has its path from a request of this route.
+    let carried = matches!(scope, Scope::Carried(_));
+    Some(if carried && base(&template, &uri) {
         UrlTarget::Base(uri)
     } else {
         UrlTarget::Exact(template)
@@ -388,7 +412,7 @@ fn park<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<Park> {
 fn delays(node: &Node, name: &str, out: &mut Diagnostics) -> Vec<Duration> {
     let delays: Vec<_> = values::items(node)
         .iter()
-        .filter_map(|item| values::positive_duration(item, out))
+        .filter_map(|item| values::broker_duration(item, out))
         .collect();
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
         out.error(

@@ -14,10 +14,19 @@ use crate::{
     template::Template,
 };
 
+/// Where the headers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Toward {
+    /// Into a request, which may be given a `Host`.
+    Backend,
+    Other,
+}
+
 /// The rules at `path`, and each template among them with its node.
 pub(super) fn rules<'a>(
     node: Option<&'a Node>,
     path: &str,
+    toward: Toward,
     out: &mut Diagnostics,
 ) -> (HeaderRules, Vec<(&'a Node, Template)>) {
     let mut templates = Vec::new();
@@ -39,7 +48,8 @@ pub(super) fn rules<'a>(
         let Some(name) = values::header_name(&lower, &named_node, out) else {
             continue;
         };
-        if !is_settable(name.as_str()) {
+        let is_host = name == http::header::HOST;
+        if !is_settable(name.as_str()) || (is_host && toward == Toward::Other) {
             let help = "it describes one connection, not the message (RFC 9110 §7.6.1); remove it";
             out.error(&key.place, format!("`{}` cannot be set", key.text), help);
         } else if is_reserved(name.as_str()) {

@@ -11,10 +11,13 @@ use super::{
         section::{Section, named},
         values,
     },
-    Compiled, Context, duration_or, headers, is_short,
+    Compiled, Context, duration_or,
+    headers::{self, Toward},
+    is_short,
 };
 use crate::{
     config::{
+        diagnostic::Diagnostics,
         model::{
             Accepted, AmqpTarget, Answer, Correlate, Flow, HttpSource, Inbound, PathPattern, Reply,
             Unroutable,
@@ -63,7 +66,7 @@ pub(super) fn finish<'a>(
     context: &mut Context<'a, '_>,
 ) -> Inbound {
     let node = section.get("headers", context.out);
-    let (rules, templates) = headers::rules(node, "routes.*.headers", context.out);
+    let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Other, context.out);
     for (node, template) in &templates {
         scope.check(node, template, context.out);
     }
@@ -161,6 +164,8 @@ fn method(text: &str, place: &Place, context: &mut Context<'_, '_>) -> Option<Op
         let upper = text.to_ascii_uppercase();
         let help = if values::method(&upper).is_some() {
             format!("methods are in capital letters (RFC 9110 §9.1): `{upper}`")
+        } else if upper == "CONNECT" {
+            "it asks for a tunnel, which no queue can hold; choose another method".to_owned()
         } else {
             "write a method such as `POST`, or `*` for every method".to_owned()
         };
@@ -261,8 +266,7 @@ fn parameter(segment: &str) -> Result<Option<&str>, (&'static str, String)> {
 
 fn target<'a>(node: &'a Node, scope: &Scope, context: &mut Context<'a, '_>) -> Option<AmqpTarget> {
     if is_short(node) {
-        let queue = values::name(node, context.out)?;
-        context.facts.uses.push(Use::queue(&queue, &node.place));
+        let queue = queue(node, context)?;
         return Some(target_of(String::new(), Template::literal(&queue)));
     }
     let mut section = Section::open(node, "routes.*.to.amqp", context.out)?;
@@ -282,7 +286,7 @@ fn target<'a>(node: &'a Node, scope: &Scope, context: &mut Context<'a, '_>) -> O
         .and_then(|node| values::integer(node, 0, 255, out));
     target.expiration = section
         .get("expiration", out)
-        .and_then(|node| values::positive_duration(node, out));
+        .and_then(|node| values::broker_duration(node, out));
     if let Some(persistent) = section
         .get("persistent", out)
         .and_then(|node| values::boolean(node, out))
@@ -305,6 +309,19 @@ fn target<'a>(node: &'a Node, scope: &Scope, context: &mut Context<'a, '_>) -> O
     }
     section.finish(out);
     Some(target)
+}
+
+/// A queue that the route publishes to.
+fn queue<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<String> {
+    let name = values::name(node, context.out)?;
+    if name.contains(['{', '}']) {
+        let help = "only routing keys are templates: `{ exchange: \"\", routing_key: \"…\" }`, or better an exchange of your own";
+        let message = format!("`{name}` is taken for a queue's name, braces included");
+        context.out.error(&node.place, message, help);
+        return None;
+    }
+    context.facts.uses.push(Use::queue(&name, &node.place));
+    Some(name)
 }
 
 /// A target with everything by default.
@@ -340,8 +357,7 @@ fn address<'a>(
             let help = "`queue` goes through the default exchange; keep `queue`, or exchange and routing key";
             context.out.error(&other.place, message, help);
         }
-        let name = values::name(queue, context.out)?;
-        context.facts.uses.push(Use::queue(&name, &queue.place));
+        let name = self::queue(queue, context)?;
         return Some((String::new(), Template::literal(&name)));
     }
     let Some(exchange_node) = exchange else {
@@ -503,10 +519,10 @@ fn reply<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Reply {
     if let Some(correlate) = correlate.and_then(|node| values::word(node, &CORRELATES, out)) {
         reply.correlate = correlate;
     }
-    let scope = Scope::Message;
+    let scope = Scope::Reply;
     reply.status = section
         .get("status", out)
-        .and_then(|node| scope.template(node, out));
+        .and_then(|node| status(node, &scope, out));
     if let Some(waiting) = section
         .get("waiting", out)
         .and_then(|node| values::integer(node, 1, 1_000_000, out))
@@ -514,11 +530,26 @@ fn reply<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Reply {
         reply.waiting = waiting;
     }
     let headers = section.get("headers", out);
-    let (rules, templates) = headers::rules(headers, "routes.*.reply.headers", out);
+    let (rules, templates) = headers::rules(headers, "routes.*.reply.headers", Toward::Other, out);
     for (node, template) in &templates {
         scope.check(node, template, out);
     }
     reply.headers = rules;
     section.finish(out);
     reply
+}
+
+/// A response's status, from its reply.
+fn status(node: &Node, scope: &Scope, out: &mut Diagnostics) -> Option<Template> {
+    let template = scope.template(node, out)?;
+    let valid = template.as_literal().is_none_or(|text| {
+        text.parse::<u16>()
+            .is_ok_and(|status| (200..=599).contains(&status))
+    });
+    if !valid {
+        let help =
+            "write a number from 200 to 599, or a template such as `\"{header.result:-200}\"`";
+        out.error(&node.place, "this is not the status of a response", help);
+    }
+    valid.then_some(template)
 }

@@ -71,9 +71,21 @@ pub(super) fn routes<'a>(
             facts: &mut *facts,
             out: &mut *out,
         };
-        compiled.extend(route(section, &mut context).into_iter().map(Arc::new));
+        for route in route(section, &mut context) {
+            add(&mut compiled, Arc::new(route), name, out);
+        }
     }
     compiled
+}
+
+/// Two halves of one name would share metrics and queues.
+fn add(routes: &mut Vec<Arc<Route>>, route: Arc<Route>, name: &Key, out: &mut Diagnostics) {
+    if routes.iter().any(|known| known.name == route.name) {
+        let message = format!("a second route of the name `{}`", route.name);
+        let help = "a route with `via` is also the route `NAME.deliver`; rename one of the two";
+        out.error(&name.place, message, help);
+    }
+    routes.push(route);
 }
 
 /// A route's name becomes part of queues' names and the value of a metrics label.

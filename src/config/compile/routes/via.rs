@@ -1,7 +1,7 @@
 //! HTTP → queue → HTTP: exactly an inbound and a deliver route on one queue.
 
 use super::{
-    super::{facts::Scope, section::Section, topology, values},
+    super::{section::Section, topology, values},
     Context, deliver, inbound,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(super) fn compile<'a>(
             return None;
         }
     };
-    let inbound = inbound::finish(section, source, first, &Scope::Anything, context);
+    let inbound = inbound::finish(section, source, first, &scope, context);
     let deliver = Deliver {
         source: deliver::source_of(queue),
         target,
