@@ -1,5 +1,10 @@
 //! The configuration language, by files: what is valid loads, and each mistake is explained in the
 //! very words beside it. `UPDATE_FIXTURES=1 cargo test --test config` writes those words anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +18,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hareway::config::{self, Loaded, Sources, diagnostic::Diagnostics, raw::Environment};
+use hareway::config::{
+    self, Loaded, Sources, diagnostic::Diagnostics, raw::Environment, reference, schema,
+};
 
 /// Variables that no machine has, and the files of this checkout.
 struct Bare;
@@ -111,4 +118,92 @@ fn what_is_valid_loads_with_the_expected_doubts() {
 fn the_examples_load_without_a_doubt() {
     let loaded = load(Path::new("hareway.yaml")).unwrap_or_else(|found| panic!("{found}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
+
+// === schema and reference ===
+
+fn as_json(file: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(file).unwrap();
+    serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[test]
+fn the_schema_takes_what_is_valid() {
+    let schema = schema::schema();
+    jsonschema::meta::validate(&schema).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let mut examples = files("routes");
+    examples.push("hareway.yaml".into());
+    for file in files("tests/config/valid").iter().chain(&examples) {
+        let wrong: Vec<String> = schema
+            .iter_errors(&as_json(file))
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", file.display());
+    }
+}
+
+/// Mistakes of form, each of another kind, that an editor can show while they are made.
+const OF_FORM: [&str; 11] = [
+    "accepted-status",
+    "bad-integer",
+    "bad-status-class",
+    "bad-word",
+    "duration-without-unit",
+    "explicit-null",
+    "key-in-wrong-place",
+    "map-instead-of-text",
+    "not-available",
+    "size-with-wrong-unit",
+    "unknown-key",
+];
+
+#[test]
+fn the_schema_sees_mistakes_of_form() {
+    let schema = jsonschema::validator_for(&schema::schema()).unwrap();
+    for name in OF_FORM {
+        let file = PathBuf::from(format!("tests/config/invalid/{name}.yaml"));
+        assert!(!schema.is_valid(&as_json(&file)), "{name}");
+    }
+}
+
+#[test]
+fn every_example_and_default_in_the_schema_fits_it() {
+    fn walk(schema: &serde_json::Value, wrong: &mut Vec<String>) {
+        match schema {
+            serde_json::Value::Object(object) => {
+                let examples = object.get("examples").and_then(|list| list.as_array());
+                let values = examples.into_iter().flatten().chain(object.get("default"));
+                // Where `default` and `examples` are names of keys, they hold schemas themselves.
+                let values: Vec<_> = values
+                    .filter(|_| object.contains_key("description"))
+                    .collect();
+                if !values.is_empty() {
+                    let validator = jsonschema::validator_for(schema).unwrap();
+                    let bad = values.iter().filter(|value| !validator.is_valid(value));
+                    wrong.extend(bad.map(|value| format!("{value} for {schema}")));
+                }
+                object.values().for_each(|inner| walk(inner, wrong));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|inner| walk(inner, wrong)),
+            _ => {}
+        }
+    }
+    let mut wrong = Vec::new();
+    walk(&schema::schema(), &mut wrong);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_reference_is_that_of_this_version() {
+    let file = Path::new("docs/configuration.md");
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        fs::write(file, reference::markdown()).unwrap();
+    }
+    let written = fs::read_to_string(file).unwrap();
+    assert_eq!(
+        written,
+        reference::markdown(),
+        "write it anew: hareway schema --markdown > docs/configuration.md"
+    );
 }

@@ -11,6 +11,7 @@ mod completions;
 mod output;
 mod routes;
 mod run;
+mod schema;
 mod sources;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Check(check::Arguments),
     /// List the routes of a configuration.
     Routes(sources::Arguments),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Arguments),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
 }
@@ -53,6 +56,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::command(&arguments),
         Command::Check(arguments) => check::command(&arguments),
         Command::Routes(arguments) => routes::command(&arguments),
+        Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
     }
 }

@@ -11,6 +11,8 @@ pub mod model;
 pub mod names;
 pub mod paths;
 pub mod raw;
+pub mod reference;
+pub mod schema;
 
 pub use describe::Described;
 pub use load::{Loaded, Sources, load};

@@ -29,7 +29,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Map,
         "",
         "{ path: /var/lib/hareway }",
-        "Where data is kept on disk.",
+        "Where data is kept on disk. Nothing is, in this version.",
     ),
     key(
         "log",
