@@ -1,10 +1,5 @@
 //! The configuration language, by files: what is valid loads, and each mistake is explained in the
 //! very words beside it. `UPDATE_FIXTURES=1 cargo test --test config` writes those words anew.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail the test"
-)]
 
 #![allow(
     clippy::unwrap_used,
