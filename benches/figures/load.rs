@@ -129,11 +129,11 @@ async fn exchange(
         if stream.read_buf(&mut response).await? == 0 {
             anyhow::bail!("the connection was closed");
         }
-        if let Some((status, length)) = head(&response)? {
-            if response.len() >= length {
-                anyhow::ensure!(response.len() == length, "more than one response");
-                return Ok(status);
-            }
+        if let Some((status, length)) = head(&response)?
+            && response.len() >= length
+        {
+            anyhow::ensure!(response.len() == length, "more than one response");
+            return Ok(status);
         }
     }
 }
