@@ -202,3 +202,19 @@ fn the_reference_is_that_of_this_version() {
         "write it anew: hareway schema --markdown > docs/configuration.md"
     );
 }
+
+#[test]
+fn what_the_reference_begins_with_loads() {
+    let reference = reference::markdown();
+    let (introduction, _) = reference.split_once("\n## The top of the file\n").unwrap();
+    let blocks: Vec<&str> = introduction.split("```yaml\n").skip(1).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let (text, _) = block.split_once("```").unwrap();
+        let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        fs::write(file.path(), text).unwrap();
+        if let Err(found) = load(file.path()) {
+            panic!("{text}\n{found}");
+        }
+    }
+}
