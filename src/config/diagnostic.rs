@@ -70,6 +70,10 @@ impl Diagnostics {
         self.found.iter()
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
+        self.found.iter_mut()
+    }
+
     /// Keeps only what `keep` says, as where a later finding explains an earlier one.
     pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
         self.found.retain(keep);

@@ -45,10 +45,14 @@ struct Claimed<'a> {
 }
 
 struct Consumed<'a> {
+    route: &'a str,
     queue: String,
     shared: bool,
     place: &'a Place,
 }
+
+/// Queue, place and route.
+type Parked<'a> = (String, &'a Place, &'a str);
 
 /// Everything that is checked across routes.
 #[derive(Default)]
@@ -60,7 +64,7 @@ pub(super) struct Facts<'a> {
     pub(super) uses: Vec<Use<'a>>,
     pub(super) reply_timeouts: Vec<(Duration, &'a Place)>,
     pub(super) reply_queues: Vec<(String, &'a Place)>,
-    pub(super) parked: Vec<(String, &'a Place)>,
+    pub(super) parked: Vec<Parked<'a>>,
     pub(super) body_limits: Vec<(u64, &'a Place)>,
 }
 
@@ -186,8 +190,9 @@ impl<'a> Facts<'a> {
         });
     }
 
-    pub(super) fn consume(&mut self, queue: &str, shared: bool, place: &'a Place) {
+    pub(super) fn consume(&mut self, route: &'a Key, queue: &str, shared: bool, place: &'a Place) {
         self.consumed.push(Consumed {
+            route: &route.text,
             queue: queue.to_owned(),
             shared,
             place,
@@ -243,6 +248,7 @@ impl<'a> Facts<'a> {
         self.check_paths(out);
         self.check_consumers(queues, out);
         self.check_replies(out);
+        self.check_parked(out);
         self.check_uses(queues, exchanges, out);
         self.check_bindings(queues, exchanges, out);
         self.check_unused(queues, exchanges, out);
@@ -330,6 +336,23 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What is parked where its own route takes from comes back at once, for ever.
+    fn check_parked(&self, out: &mut Diagnostics) {
+        for (name, place, route) in &self.parked {
+            let mut readers = self.consumed.iter();
+            if readers.any(|known| known.queue == *name && known.route == *route) {
+                let message = "a route cannot park into the queue it takes from";
+                out.error(place, message, "name another queue");
+            }
+        }
+    }
+
+    /// Whether a route has replies or parked messages come into this queue.
+    fn answers(&self, name: &str) -> bool {
+        self.reply_queues.iter().any(|(queue, _)| queue == name)
+            || self.parked.iter().any(|(queue, _, _)| queue == name)
+    }
+
     fn check_uses(
         &self,
         queues: &Declared<'a, Queue>,
@@ -358,12 +381,7 @@ impl<'a> Facts<'a> {
             let known = if *exchange {
                 exchanges.contains_key(name) || name.starts_with("amq.")
             } else {
-                queues.contains_key(name)
-                    || self
-                        .reply_queues
-                        .iter()
-                        .chain(&self.parked)
-                        .any(|(queue, _)| queue == name)
+                queues.contains_key(name) || self.answers(name)
             };
             if known {
                 continue;
@@ -430,11 +448,7 @@ impl<'a> Facts<'a> {
                     .uses
                     .iter()
                     .any(|used| !used.exchange && used.name == name)
-                || self
-                    .reply_queues
-                    .iter()
-                    .chain(&self.parked)
-                    .any(|(queue, _)| queue == name)
+                || self.answers(name)
         };
         for (name, (place, queue)) in queues {
             if queue.bind.is_empty() && !used(name) {

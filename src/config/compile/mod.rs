@@ -2,6 +2,7 @@
 
 mod amqp;
 mod facts;
+mod redact;
 mod routes;
 mod section;
 mod settings;
@@ -23,6 +24,12 @@ const BROKER_LIMIT: u64 = 16 * MIB;
 
 /// Compiles the tree; `None`, and at least one error, where it cannot be.
 pub fn compile(root: &Node, out: &mut Diagnostics) -> Option<Config> {
+    let config = tree(root, out);
+    redact::redact(root, out);
+    config
+}
+
+fn tree(root: &Node, out: &mut Diagnostics) -> Option<Config> {
     let mut section = Section::open(root, "", out)?;
     let [amqp, http, admin, store, log] =
         ["amqp", "http", "admin", "store", "log"].map(|key| section.get(key, out));
@@ -106,9 +113,17 @@ fn check_listeners(
     root: &super::raw::Place,
     out: &mut Diagnostics,
 ) {
+    let (one, other) = (http.listen, admin.listen);
+    // An unspecified address is every address; `[::]` is those of IPv4 as well.
+    let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let meet = one.ip() == other.ip() || every;
     // Port 0 lets the system choose, and it never chooses one twice.
-    if http.listen == admin.listen && http.listen.port() != 0 {
-        let message = format!("`http.listen` and `admin.listen` are both {}", http.listen);
+    if meet && one.port() == other.port() && one.port() != 0 {
+        let message = if one == other {
+            format!("`http.listen` and `admin.listen` are both {one}")
+        } else {
+            format!("`http.listen` and `admin.listen` meet on one port: {one} and {other}")
+        };
         out.error(
             key.map_or(root, |key| &key.place),
             message,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lapin::types::AMQPValue;
 
 use super::{
-    section::{Section, named},
+    section::{Section, named, nearest},
     values,
 };
 use crate::config::{
@@ -23,6 +23,8 @@ const QUEUE_TYPES: [(&str, QueueType); 3] = [
     ("stream", QueueType::Stream),
 ];
 
+const EXCHANGE_TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
+
 pub(super) fn exchanges<'a>(
     node: Option<&'a Node>,
     out: &mut Diagnostics,
@@ -37,7 +39,7 @@ pub(super) fn exchanges<'a>(
         };
         let kind = section
             .get("type", out)
-            .and_then(|node| values::name(node, out));
+            .and_then(|node| exchange_type(node, out));
         let flags = flags(
             &mut section,
             ["durable", "auto_delete", "internal", "external"],
@@ -67,6 +69,20 @@ pub(super) fn exchanges<'a>(
         declared.insert(key.text.clone(), (&key.place, exchange));
     }
     declared
+}
+
+/// Plugins bring types of their own, so only a slip can be told.
+fn exchange_type(node: &Node, out: &mut Diagnostics) -> Option<String> {
+    let name = values::name(node, out)?;
+    if EXCHANGE_TYPES.contains(&name.as_str()) {
+        return Some(name);
+    }
+    if let Some(near) = nearest(&name, EXCHANGE_TYPES.into_iter()) {
+        let message = format!("there is no exchange type `{name}`");
+        out.error(&node.place, message, format!("did you mean `{near}`?"));
+        return None;
+    }
+    Some(name)
 }
 
 pub(super) fn queues<'a>(

@@ -53,14 +53,6 @@ pub(super) fn compile<'a>(
     section.ask("accepted");
     let failure = failure(section, context);
     let source = source?;
-    if matches!(&failure.park, Park::Queue { name } if *name == source.queue) {
-        let place = section.key("park").map_or(section.place, |key| &key.place);
-        context.out.error(
-            place,
-            "a route cannot park into the queue it takes from",
-            "name another queue",
-        );
-    }
     Some(Flow::Deliver(Deliver {
         source,
         target: target?,
@@ -109,7 +101,9 @@ fn reply_headers<'a>(
 fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<AmqpSource> {
     if is_short(node) {
         let queue = values::name(node, context.out)?;
-        context.facts.consume(&queue, false, &node.place);
+        context
+            .facts
+            .consume(context.name, &queue, false, &node.place);
         context
             .facts
             .declare(&queue, topology::plain(context.queue_type), &node.place);
@@ -134,7 +128,9 @@ fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<AmqpSourc
     declared.bind = bind.unwrap_or_default();
     let place = queue_node.map_or(section.place, |node| &node.place);
     if let Some(queue) = &queue {
-        context.facts.consume(queue, shared.unwrap_or(false), place);
+        context
+            .facts
+            .consume(context.name, queue, shared.unwrap_or(false), place);
         context.facts.declare(
             queue,
             declared,
@@ -403,7 +399,11 @@ fn park<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<Park> {
             None
         }
         _ => {
-            context.facts.parked.push((name.clone(), &node.place));
+            let route = &context.name.text;
+            context
+                .facts
+                .parked
+                .push((name.clone(), &node.place, route));
             values::check_name(&name, node, context.out).then_some(Park::Queue { name })
         }
     }

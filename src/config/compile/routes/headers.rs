@@ -55,6 +55,9 @@ pub(super) fn rules<'a>(
         } else if is_reserved(name.as_str()) {
             let help = "names that begin with `hareway-` are Hareway's own; choose another";
             out.error(&key.place, format!("`{}` cannot be set", key.text), help);
+        } else if rules.set.iter().any(|(known, _)| *known == name) {
+            let help = "the names of headers are the same in any letters; remove one of them";
+            out.error(&key.place, format!("`{name}` is set twice"), help);
         } else if let Some(template) = values::template(node, out) {
             templates.push((node, template.clone()));
             rules.set.push((name, template));

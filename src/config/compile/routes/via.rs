@@ -22,7 +22,9 @@ pub(super) fn compile<'a>(
     let source = inbound::source(from, context);
     let queue = values::name(via, context.out);
     if let Some(queue) = &queue {
-        context.facts.consume(queue, false, &via.place);
+        context
+            .facts
+            .consume(context.name, queue, false, &via.place);
         context
             .facts
             .declare(queue, topology::plain(context.queue_type), &via.place);

@@ -204,3 +204,33 @@ fn queues_and_names_of_two_routes() {
         ),
     ]);
 }
+
+#[test]
+fn what_two_sections_or_keys_say_of_one_thing() {
+    check(&[
+        (
+            &format!(
+                "http: {{ listen: '0.0.0.0:90' }}\nadmin: {{ listen: '127.0.0.1:90' }}\n{DELIVER}"
+            ),
+            "admin",
+            "`http.listen` and `admin.listen` meet on one port: 0.0.0.0:90 and 127.0.0.1:90",
+        ),
+        (
+            &DELIVER.replace(" } }", " }, headers: { set: { X-A: a, x-a: b } } }"),
+            "x-a",
+            "`x-a` is set twice",
+        ),
+        (
+            "routes: { r: { from: { http: 'POST /' }, via: v, to: { http: 'http://a' }, park: v } }",
+            "v",
+            "a route cannot park into the queue it takes from",
+        ),
+        (
+            &format!(
+                "exchanges: {{ e: {{ type: topc }} }}\nqueues: {{ q: {{ bind: {{ e: k }} }} }}\n{DELIVER}"
+            ),
+            "topc",
+            "there is no exchange type `topc`",
+        ),
+    ]);
+}

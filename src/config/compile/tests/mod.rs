@@ -4,6 +4,7 @@
 mod defaults;
 mod flows;
 mod mistakes;
+mod secrets;
 
 use std::sync::Arc;
 
