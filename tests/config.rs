@@ -1,12 +1,6 @@
 //! The configuration language, by files: what is valid loads, and each mistake is explained in the
 //! very words beside it. `UPDATE_FIXTURES=1 cargo test --test config` writes those words anew.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on says so by panicking"
-)]
-
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -217,4 +211,26 @@ fn what_the_reference_begins_with_loads() {
             panic!("{text}\n{found}");
         }
     }
+}
+
+/// The fenced block after each link to an invalid file is that file, the next what is said of it.
+#[test]
+fn the_mistakes_in_the_documents_are_those_of_this_version() {
+    let page = fs::read_to_string("docs/config-errors.md").unwrap();
+    let mut shown = 0;
+    for part in page.split("\n## ").skip(1) {
+        let (_, rest) = part.split_once("](../tests/config/invalid/").unwrap();
+        let (name, rest) = rest.split_once(".yaml)").unwrap();
+        let blocks: Vec<&str> = rest.split("```").skip(1).step_by(2).collect();
+        let read = |extension| {
+            fs::read_to_string(format!("tests/config/invalid/{name}.{extension}")).unwrap()
+        };
+        let expected = [
+            format!("yaml\n{}", read("yaml")),
+            format!("text\n{}", read("txt")),
+        ];
+        assert_eq!(blocks, expected, "{name}");
+        shown += 1;
+    }
+    assert_eq!(shown, 5);
 }

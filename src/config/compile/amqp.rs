@@ -203,7 +203,7 @@ fn url_of(node: &Node, out: &mut Diagnostics) -> Option<BrokerUrl> {
         }
         Ok(_) | Err(_) => {
             // Neither the text nor the parser's words: there may be a password in them.
-            let help = "write `amqp://USER:PASSWORD@HOST:PORT/VHOST` (or `amqps://`); `/` in a part is `%2f`";
+            let help = "write `amqp://HOST:PORT/VHOST`, or `amqps://…`, with user and password before the host; a virtual host `/` is `%2f`, and what is special in a URL is percent-encoded";
             out.error(&node.place, "this is not an AMQP URL", help);
             None
         }

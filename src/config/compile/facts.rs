@@ -251,7 +251,10 @@ impl<'a> Facts<'a> {
         self.check_parked(out);
         self.check_uses(queues, exchanges, out);
         self.check_bindings(queues, exchanges, out);
-        self.check_unused(queues, exchanges, out);
+        // A route that could not be read may be the one that uses it.
+        if !out.has_errors() {
+            self.check_unused(queues, exchanges, out);
+        }
     }
 
     fn check_paths(&self, out: &mut Diagnostics) {

@@ -94,14 +94,14 @@ fn check_limits(facts: &Facts<'_>, buffer_limit: u64, drain: Duration, out: &mut
         if *limit > buffer_limit {
             let help =
                 "no such body could ever be taken; raise `buffer_limit`, or lower `body_limit`";
-            out.error(place, "a body limit above `buffer_limit`", help);
+            let message =
+                format!("a body may have {limit} bytes here, and `buffer_limit` is {buffer_limit}");
+            out.error(place, message, help);
         } else if *limit > BROKER_LIMIT {
             let help = "RabbitMQ takes 16 MiB by default (`max_message_size`); larger ones are answered 413";
-            out.warning(
-                place,
-                "a body limit above what brokers take by default",
-                help,
-            );
+            let message =
+                format!("a body may have {limit} bytes here, more than brokers take by default");
+            out.warning(place, message, help);
         }
     }
 }

@@ -28,7 +28,11 @@ impl<'a> Section<'a> {
             };
             out.error(
                 &node.place,
-                format!("`{path}` must be a map, not {}", kind(node)),
+                format!(
+                    "`{}` must be a map, not {}",
+                    path.replace('*', "NAME"),
+                    kind(node)
+                ),
                 help,
             );
             return None;
@@ -98,7 +102,10 @@ impl<'a> Section<'a> {
                 format!("remove it; it will be for {what}"),
             );
         }
-        let message = format!("unknown key `{name}` in `{}`", self.path);
+        let message = match self.path.as_str() {
+            "" => format!("unknown key `{name}` at the top of the file"),
+            path => format!("unknown key `{name}` in `{}`", path.replace('*', "NAME")),
+        };
         if let Some(near) = nearest(name, self.asked.iter().copied()) {
             return (message, format!("did you mean `{near}`?"));
         }

@@ -310,8 +310,12 @@ fn base(template: &Template, uri: &Uri) -> bool {
 // === retry, park ===
 
 pub(super) fn failure<'a>(section: &mut Section<'a>, context: &mut Context<'a, '_>) -> Failure {
+    let given = section.get("retry", context.out);
+    let is_none = given.is_some_and(
+        |node| matches!(&node.value, Value::Scalar(scalar) if scalar.text() == "none"),
+    );
     let retry =
-        match section.get("retry", context.out) {
+        match given {
             Some(node) => retry(node, context),
             None => Schedule::new([1, 10, 60, 600].map(Duration::from_secs).into(), None).map(
                 |schedule| Retry {
@@ -326,7 +330,7 @@ pub(super) fn failure<'a>(section: &mut Section<'a>, context: &mut Context<'a, '
     let park = park.unwrap_or_else(|| Park::Queue {
         name: names::parked_queue(&context.name.text),
     });
-    if let Some(key) = section.key("retry").filter(|_| retry.is_none()) {
+    if let Some(key) = section.key("retry").filter(|_| is_none) {
         let help = "a backend that is away for a moment costs every message of that moment; leave `retry` out for the default delays";
         context
             .out

@@ -19,8 +19,8 @@ use crate::{
     config::{
         diagnostic::Diagnostics,
         model::{
-            Accepted, AmqpTarget, Answer, Correlate, Flow, HttpSource, Inbound, PathPattern, Reply,
-            Unroutable,
+            Accepted, AmqpTarget, Answer, Correlate, Flow, HeaderRules, HttpSource, Inbound,
+            PathPattern, Reply, Unroutable,
         },
         raw::{Node, Place, Value},
     },
@@ -45,8 +45,13 @@ pub(super) fn compile<'a>(
     let source = source(from, context);
     let scope = scope(source.as_ref());
     let target = target(to, &scope, context);
-    let inbound = finish(section, source?, target?, &scope, context);
-    Some(Flow::Inbound(inbound))
+    let (headers, answer) = answer(section, false, &scope, context);
+    Some(Flow::Inbound(Inbound {
+        source: source?,
+        target: target?,
+        headers,
+        answer,
+    }))
 }
 
 /// What templates of this route may name.
@@ -57,14 +62,13 @@ pub(super) fn scope(source: Option<&HttpSource>) -> Scope {
     })
 }
 
-/// Headers and answer, which a `via` route's first half shares.
-pub(super) fn finish<'a>(
+/// Headers and answer, which the first half of a `via` route has too.
+pub(super) fn answer<'a>(
     section: &mut Section<'a>,
-    source: HttpSource,
-    target: AmqpTarget,
+    via: bool,
     scope: &Scope,
     context: &mut Context<'a, '_>,
-) -> Inbound {
+) -> (HeaderRules, Answer) {
     let node = section.get("headers", context.out);
     let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Other, context.out);
     for (node, template) in &templates {
@@ -80,32 +84,25 @@ pub(super) fn finish<'a>(
             .error(&accepted.place, "`accepted` beside `reply`", help);
     }
     for key in ["retry", "park"] {
-        if let Some(key) = section.key(key).filter(|_| !target.carry_path) {
+        if let Some(key) = section.key(key).filter(|_| !via) {
             let message = format!("`{}` on a route that takes HTTP in", key.text);
             let help = "it belongs to the route that takes the message from its queue (`from: { amqp: … }`)";
             context.out.error(&key.place, message, help);
         }
-        if !target.carry_path {
-            section.ask(key);
-        }
+        section.ask(key);
     }
     let answer = match reply {
         Some(node) => Answer::Reply(self::reply(node, context)),
         None => Answer::Accepted(self::accepted(accepted, context)),
     };
-    Inbound {
-        source,
-        target,
-        headers: rules,
-        answer,
-    }
+    (rules, answer)
 }
 
 // === from.http ===
 
 pub(super) fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<HttpSource> {
     let mut body_limit = context.body_limit;
-    let (method, path, place) = if is_short(node) {
+    let (method, method_place, path, place) = if is_short(node) {
         let text = values::text(node, context.out)?;
         let Some((method, path)) = text.trim().split_once(char::is_whitespace) else {
             let help = format!(
@@ -118,12 +115,13 @@ pub(super) fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Optio
             );
             return None;
         };
-        (method.to_owned(), path.trim().to_owned(), &node.place)
+        let place = &node.place;
+        (method.to_owned(), place, path.trim().to_owned(), place)
     } else {
         let mut section = Section::open(node, "routes.*.from.http", context.out)?;
-        let method = section
-            .get("method", context.out)
-            .and_then(|node| values::text(node, context.out));
+        let method = section.get("method", context.out);
+        let method_place = method.map_or(&node.place, |method| &method.place);
+        let method = method.and_then(|node| values::text(node, context.out));
         let path = section.get("path", context.out);
         let limit = section.get("body_limit", context.out);
         if let Some(limit) = limit.and_then(|node| values::size(node, context.out)) {
@@ -139,10 +137,12 @@ pub(super) fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Optio
             );
         }
         section.finish(context.out);
-        (method.unwrap_or_else(|| "*".to_owned()), path?, place)
+        let method = method.unwrap_or_else(|| "*".to_owned());
+        (method, method_place, path?, place)
     };
-    let method = self::method(&method, place, context)?;
-    let path = self::path(&path, place, context)?;
+    let method = self::method(&method, method_place, context);
+    let path = self::path(&path, place, context);
+    let (method, path) = (method?, path?);
     context
         .facts
         .claim(method.clone(), &path, place, context.name);
@@ -270,7 +270,10 @@ fn target<'a>(node: &'a Node, scope: &Scope, context: &mut Context<'a, '_>) -> O
         return Some(target_of(String::new(), Template::literal(&queue)));
     }
     let mut section = Section::open(node, "routes.*.to.amqp", context.out)?;
-    let (exchange, routing_key) = address(&mut section, scope, context)?;
+    let address = address(&mut section, scope, context);
+    let known = address.is_some();
+    // The rest is read in any case: a wrong key in it may be why there is no address.
+    let (exchange, routing_key) = address.unwrap_or((String::new(), Template::literal("")));
     let mut target = target_of(exchange, routing_key);
     for (key, field) in [
         ("message_id", &mut target.message_id),
@@ -308,7 +311,7 @@ fn target<'a>(node: &'a Node, scope: &Scope, context: &mut Context<'a, '_>) -> O
         target.unroutable = unroutable;
     }
     section.finish(out);
-    Some(target)
+    known.then_some(target)
 }
 
 /// A queue that the route publishes to.

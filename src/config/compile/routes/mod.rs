@@ -45,8 +45,8 @@ enum Shape<'a> {
 }
 
 /// Every key of a route, so that each flow can say which of them are not its own.
-const ALL: [&str; 9] = [
-    "from", "to", "via", "reply", "retry", "park", "accepted", "headers", "circuit",
+const ALL: [&str; 8] = [
+    "from", "to", "via", "reply", "retry", "park", "accepted", "headers",
 ];
 
 pub(super) fn routes<'a>(
@@ -202,9 +202,7 @@ fn missing(
 ) {
     out.error(place, message, help);
     for key in ALL {
-        if key != "circuit" {
-            section.get(key, out);
-        }
+        section.ask(key);
     }
     section.unknown(out);
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{
-        model::{Deliver, Failure, Flow, HeaderRules},
+        model::{Deliver, Failure, Flow, HeaderRules, Inbound},
         raw::Node,
     },
     template::Template,
@@ -43,19 +43,16 @@ pub(super) fn compile<'a>(
         Template::literal(queue.as_deref().unwrap_or("")),
     );
     first.carry_path = true;
-    let (source, queue, target) = match (source, queue, target) {
-        (Some(source), Some(queue), Some(target)) => (source, queue, target),
-        _ => {
-            for key in ["headers", "reply", "accepted"] {
-                section.ask(key);
-            }
-            return None;
-        }
+    let (headers, answer) = inbound::answer(section, true, &scope, context);
+    let inbound = Inbound {
+        source: source?,
+        target: first,
+        headers,
+        answer,
     };
-    let inbound = inbound::finish(section, source, first, &scope, context);
     let deliver = Deliver {
-        source: deliver::source_of(queue),
-        target,
+        source: deliver::source_of(queue?),
+        target: target?,
         headers: HeaderRules::default(),
         reply_headers: HeaderRules::default(),
         failure,
