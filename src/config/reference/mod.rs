@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::keys::{self, Key, Kind};
 
-/// What no table can say.
-const INTRODUCTION: &str = include_str!("intro.md");
+/// What no table can say, in Markdown whose links hold where the reference stands.
+const INTRODUCTION: &str = include_str!("intro.txt");
 
 /// The whole reference in Markdown.
 pub fn markdown() -> String {
