@@ -1,5 +1,10 @@
 //! The configuration language, by files: what is valid loads, and each mistake is explained in the
 //! very words beside it. `UPDATE_FIXTURES=1 cargo test --test config` writes those words anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 use std::{
     collections::BTreeMap,
