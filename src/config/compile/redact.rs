@@ -78,9 +78,17 @@ impl Hidden<'_> {
         self.texts.iter().any(|text| {
             let text = text.to_lowercase();
             let (text, quote) = (text.trim(), quote.trim());
-            !text.is_empty() && !quote.is_empty() && (text.contains(quote) || quote.contains(text))
+            let whole = text.contains(quote) || quote.contains(text);
+            !text.is_empty() && !quote.is_empty() && (whole || overlap(text, quote))
         })
     }
+}
+
+/// Whether a piece of one text stands in the other, as when a reader mends what was written.
+fn overlap(text: &str, quote: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    text.windows(WORD)
+        .any(|piece| quote.contains(&piece.iter().collect::<String>()))
 }
 
 /// What stands in backticks.
