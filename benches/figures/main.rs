@@ -147,7 +147,7 @@ impl Settings {
             broker_pid: broker_pid.map(|pid| pid.parse()).transpose()?,
             rounds: number("FIGURES_ROUNDS", 3)?,
             measured: Duration::from_secs(number("FIGURES_SECONDS", 8)? as u64),
-            messages: number("FIGURES_MESSAGES", 20_000)?,
+            messages: number("FIGURES_MESSAGES", 50_000)?,
             queue_types: queue_types.split_whitespace().map(str::to_owned).collect(),
         })
     }
