@@ -1,6 +1,7 @@
 //! From the raw tree to values that cannot be wrong. Every mistake is found before any is reported.
 
 mod amqp;
+mod arguments;
 mod facts;
 mod redact;
 mod routes;

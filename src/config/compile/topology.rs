@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lapin::types::AMQPValue;
 
 use super::{
+    arguments::arguments,
     section::{Section, named, nearest},
     values,
 };
@@ -48,7 +49,7 @@ pub(super) fn exchanges<'a>(
         let [durable, auto_delete, internal, external] = flags;
         let arguments = section
             .get("arguments", out)
-            .map(|node| values::arguments(node, out));
+            .map(|node| arguments(node, out));
         let bind = section.get("bind", out).map(|node| bindings(node, out));
         refuse_external(
             &section,
@@ -109,7 +110,7 @@ pub(super) fn queues<'a>(
         let [durable, exclusive, auto_delete, external] = flags;
         let arguments = section
             .get("arguments", out)
-            .map(|node| values::arguments(node, out));
+            .map(|node| arguments(node, out));
         let bind = section.get("bind", out).map(|node| bindings(node, out));
         refuse_external(
             &section,
@@ -201,7 +202,7 @@ fn binding(node: &Node, out: &mut Diagnostics) -> Option<(String, lapin::types::
         .and_then(|node| values::text(node, out));
     let arguments = section
         .get("arguments", out)
-        .map(|node| values::arguments(node, out));
+        .map(|node| arguments(node, out));
     section.finish(out);
     Some((
         routing_key.unwrap_or_default(),

@@ -1,8 +1,12 @@
 //! `routes:`: each is read by what it joins, and compiled into one route or, with `via`, two.
 
+mod answer;
 mod deliver;
+mod failure;
 mod headers;
 mod inbound;
+mod source;
+mod target;
 mod via;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::{
     super::{section::Section, topology, values},
-    Context, deliver, inbound,
+    Context, deliver, failure, inbound, source, target,
 };
 use crate::{
     config::{
@@ -19,7 +19,7 @@ pub(super) fn compile<'a>(
     to: &'a Node,
     context: &mut Context<'a, '_>,
 ) -> Option<Vec<Flow>> {
-    let source = inbound::source(from, context);
+    let source = source::source(from, context);
     let queue = values::name(via, context.out);
     if let Some(queue) = &queue {
         context
@@ -36,9 +36,9 @@ pub(super) fn compile<'a>(
     let failure = if replies {
         answered(section, context)
     } else {
-        deliver::failure(section, context)
+        failure::failure(section, context)
     };
-    let mut first = inbound::target_of(
+    let mut first = target::target_of(
         String::new(),
         Template::literal(queue.as_deref().unwrap_or("")),
     );
@@ -71,6 +71,6 @@ fn answered<'a>(section: &mut Section<'a>, context: &mut Context<'a, '_>) -> Fai
     section.ask("retry");
     Failure {
         retry: None,
-        park: deliver::failure(section, context).park,
+        park: failure::failure(section, context).park,
     }
 }
