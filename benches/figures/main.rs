@@ -94,7 +94,8 @@ async fn figures(settings: &Settings) -> anyhow::Result<()> {
                         Figures::measure(settings, flow, subject, queue_type, dir.path());
                     let what = format!("{} {} {queue_type}", flow.name(), subject.name());
                     let figures = measured.await.context(what.clone())?;
-                    eprintln!("round {}: {what}: {:.0}/s", round + 1, figures.rate);
+                    let (rate, errors) = (figures.rate, figures.errors.count);
+                    eprintln!("round {}: {what}: {rate:.0}/s, {errors} errors", round + 1);
                     section.push(subject, figures);
                 }
             }
