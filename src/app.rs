@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -64,8 +64,8 @@ pub enum AppError {
 pub struct Drained {
     /// HTTP requests that were cut off unanswered.
     pub requests_cut: usize,
-    /// Whether deliveries were still under way when the time was over; the broker has them again.
-    pub deliveries_cut: bool,
+    /// Deliveries that were still under way when the time was over; the broker has them again.
+    pub deliveries_cut: usize,
 }
 
 /// What the admin listener asks.
@@ -166,13 +166,11 @@ impl App {
             running.abort.clone(),
         );
         let http = task::spawn(&tracker, "http listener", serving);
-        let deliveries = TaskTracker::new();
+        let mut forwarding = JoinSet::new();
         for forwarder in forwarders {
             let drain = running.stages.consumers.clone();
-            let forwarding = forwarder.run(drain, running.abort.clone());
-            task::spawn(&deliveries, "forwarder", forwarding);
+            forwarding.spawn(forwarder.run(drain, running.abort.clone()));
         }
-        deliveries.close();
         let [publishing, consuming] = broker.start(&config, &tracker)?;
         let failed = tokio::select! {
             () = shutdown.graceful.cancelled() => None,
@@ -181,7 +179,7 @@ impl App {
             Err(panic) = consuming => Some(panic),
         };
         let drained = running
-            .drain(&config, &shutdown, http, deliveries, &replies)
+            .drain(&config, &shutdown, http, forwarding, &replies)
             .await;
         stop_admin.cancel();
         tracker.close();
@@ -211,24 +209,24 @@ impl Running {
         &self,
         config: &Config,
         shutdown: &Shutdown,
-        http: tokio::task::JoinHandle<usize>,
-        deliveries: TaskTracker,
+        mut http: tokio::task::JoinHandle<usize>,
+        mut forwarding: JoinSet<usize>,
         replies: &Replies,
     ) -> Drained {
         tracing::info!(limit = ?config.drain_timeout, waiting_replies = replies.waiting(), "draining");
         self.stop_accepting.cancel();
         self.stages.consumers.cancel();
-        let mut http = http;
         let mut requests_cut = None;
+        let mut deliveries_cut = 0;
         let finishing = async {
             requests_cut = (&mut http).await.ok();
-            deliveries.wait().await;
+            join(&mut forwarding, &mut deliveries_cut).await;
         };
-        let in_time = tokio::select! {
-            () = finishing => true,
-            () = tokio::time::sleep(config.drain_timeout) => false,
-            () = shutdown.immediate.cancelled() => false,
-        };
+        tokio::select! {
+            () = finishing => {}
+            () = tokio::time::sleep(config.drain_timeout) => {}
+            () = shutdown.immediate.cancelled() => {}
+        }
         self.abort.cancel();
         if requests_cut.is_none() {
             requests_cut = tokio::time::timeout(ABORT_LIMIT, http)
@@ -236,11 +234,8 @@ impl Running {
                 .ok()
                 .and_then(Result::ok);
         }
-        let deliveries_cut = !in_time && !deliveries.is_empty();
-        if tokio::time::timeout(ABORT_LIMIT, deliveries.wait())
-            .await
-            .is_err()
-        {
+        let ending = join(&mut forwarding, &mut deliveries_cut);
+        if tokio::time::timeout(ABORT_LIMIT, ending).await.is_err() {
             tracing::warn!("deliveries did not end in time; the broker requeues them");
         }
         self.stages.replies.cancel();
@@ -267,6 +262,13 @@ impl Running {
             );
         }
         drained
+    }
+}
+
+/// Waits for every forwarder, and counts the deliveries that they gave up.
+async fn join(forwarding: &mut JoinSet<usize>, cut: &mut usize) {
+    while let Some(ended) = forwarding.join_next().await {
+        *cut += ended.unwrap_or_default();
     }
 }
 

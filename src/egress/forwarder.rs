@@ -1,7 +1,10 @@
 //! One route's deliveries: a bounded number at once, a tracked task each.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     delivered: Mutex<Delivered>,
     client: Client,
     buffer: Buffer,
+    /// Deliveries that were given up before their end was known.
+    cut: AtomicUsize,
 }
 
 /// A message that this process has in its hands, under the id that every attempt presents.
@@ -97,6 +102,7 @@ impl Forwarder {
             requeue: Mutex::new(Backoff::new(REQUEUE_FIRST, REQUEUE_MAX)),
             client,
             buffer,
+            cut: AtomicUsize::new(0),
         };
         let worker = Arc::new(worker);
         Some(Self { deliveries, worker })
@@ -104,8 +110,9 @@ impl Forwarder {
 
     /// Forwards until `drain` or until the deliveries end, then waits for those under way.
     ///
-    /// `abort` ends these as well: what is not settled by then goes back to its queue.
-    pub async fn run(mut self, drain: CancellationToken, abort: CancellationToken) {
+    /// `abort` ends these as well: what is not settled by then goes back to its queue, and the
+    /// number of such deliveries is the answer.
+    pub async fn run(mut self, drain: CancellationToken, abort: CancellationToken) -> usize {
         let slots = Arc::new(Semaphore::new(self.worker.deliver.source.concurrency));
         let tasks = TaskTracker::new();
         let stop = async {
@@ -141,6 +148,7 @@ impl Forwarder {
         }
         tasks.close();
         tasks.wait().await;
+        self.worker.cut.load(Ordering::Relaxed)
     }
 }
 
@@ -168,7 +176,10 @@ impl Worker {
         let unread = tokio::select! {
             biased;
             // Dropping the job requeues it.
-            () = abort.cancelled() => return self.metrics.delivery("requeued"),
+            () = abort.cancelled() => {
+                self.cut.fetch_add(1, Ordering::Relaxed);
+                return self.metrics.delivery("requeued");
+            }
             unread = self.handle(job) => unread,
         };
         // The message is settled. Its place stays taken, so that a backend that does not end its

@@ -37,7 +37,7 @@ pub(super) struct Rig {
     pub(super) broker: Broker,
     pub(super) drain: CancellationToken,
     pub(super) abort: CancellationToken,
-    pub(super) done: JoinHandle<()>,
+    pub(super) done: JoinHandle<usize>,
     metrics: Metrics,
 }
 

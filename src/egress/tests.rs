@@ -79,7 +79,7 @@ async fn a_success_need_not_wait_for_its_body() {
     let verdict = timeout(Duration::from_secs(10), rig.queue.verdict()).await;
     assert_eq!(verdict.unwrap(), (tag, true));
     rig.abort.cancel();
-    (&mut rig.done).await.unwrap();
+    assert_eq!((&mut rig.done).await.unwrap(), 0, "nothing was cut");
     assert_eq!(rig.counted("delivered"), 1);
     assert_eq!(rig.counted("requeued"), 0);
 }
@@ -334,7 +334,7 @@ async fn aborting_gives_back_everything() {
     let call = backend.call().await;
     rig.abort.cancel();
     assert_eq!(rig.queue.verdict().await, (tag, false));
-    (&mut rig.done).await.unwrap();
+    assert_eq!((&mut rig.done).await.unwrap(), 1, "it says what it cut");
     assert_eq!(rig.counted("requeued"), 1);
     drop(call);
 }
