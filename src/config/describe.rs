@@ -157,9 +157,10 @@ fn without_secrets(url: &str) -> String {
     format!("{scheme}{scheme_end}{host}{path}{query}")
 }
 
-/// A template as it is written.
+/// A template as it is written, without what came from a secret.
 fn template(template: &Template) -> String {
     let part = |part: &Part| match part {
+        Part::Literal(_) if template.is_secret() => "***".to_owned(),
         Part::Literal(text) => text.replace('{', "{{").replace('}', "}}"),
         Part::Value {
             source,

@@ -8,9 +8,11 @@ mod render;
 pub use parse::{ParseError, parse};
 
 /// A compiled template: literal text and references in turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
+    /// Some of the literal text must never be printed.
+    secret: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +89,27 @@ pub enum RenderError {
 
 impl Template {
     pub fn from_parts(parts: Vec<Part>) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            secret: false,
+        }
     }
 
     /// A template that is only this text.
     pub fn literal(text: &str) -> Self {
-        Self {
-            parts: vec![Part::Literal(text.into())],
-        }
+        Self::from_parts(vec![Part::Literal(text.into())])
+    }
+
+    /// The same, with literal text that must never be printed.
+    #[must_use]
+    pub fn into_secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Whether literal text of it must never be printed.
+    pub fn is_secret(&self) -> bool {
+        self.secret
     }
 
     pub fn parts(&self) -> &[Part] {
@@ -107,6 +122,16 @@ impl Template {
             [] => Some(""),
             [Part::Literal(text)] => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.secret {
+            f.write_str("[secret]")
+        } else {
+            f.debug_tuple("Template").field(&self.parts).finish()
         }
     }
 }

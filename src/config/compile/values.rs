@@ -270,6 +270,7 @@ pub(super) fn template(node: &Node, out: &mut Diagnostics) -> Option<Template> {
         })
         .collect();
     match template::parse(&parts) {
+        Ok(template) if scalar.is_secret() => Some(template.into_secret()),
         Ok(template) => Some(template),
         Err(error) => {
             let mut place = node.place.clone();

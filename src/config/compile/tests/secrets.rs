@@ -70,3 +70,37 @@ fn no_secret_is_repeated() {
     }
     assert!(seen > 200, "only {seen} diagnostics");
 }
+
+/// What a valid configuration says of itself has no secret in it either: neither the line that
+/// describes a route nor the value as the log would print it.
+#[test]
+fn no_secret_is_described() {
+    let yaml = "routes: { r: { from: { amqp: q }, to: { http: x }, headers: { set: { a: y } } } }";
+    let source = Arc::new(Source {
+        name: "a.yaml".to_owned(),
+        text: yaml.to_owned(),
+    });
+    let mut diagnostics = Diagnostics::default();
+    let mut root = raw::parse(source, &mut diagnostics).expect(yaml);
+    replace(&mut root, "x", "http://host/hush");
+    replace(&mut root, "y", "Bearer hush");
+    let config = super::super::compile(&root, &mut diagnostics).expect("a valid configuration");
+    for route in &config.routes {
+        let said = crate::config::Described::new(route).to_string();
+        assert!(said.contains("***") && !said.contains("hush"), "{said}");
+    }
+    let said = format!("{config:?}");
+    assert!(!said.contains("hush"), "{said}");
+}
+
+fn replace(node: &mut Node, text: &str, secret: &str) {
+    match &mut node.value {
+        Value::Map(entries) => entries
+            .iter_mut()
+            .for_each(|entry| replace(&mut entry.value, text, secret)),
+        Value::Scalar(scalar) if scalar.text() == text => {
+            scalar.parts = vec![ScalarPart::Secret(Secret::new(secret))];
+        }
+        Value::Null | Value::List(_) | Value::Scalar(_) => {}
+    }
+}
