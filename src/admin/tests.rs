@@ -16,7 +16,7 @@ use crate::{
     amqp::NotReady,
     config::model::{
         Accepted, AmqpSource, AmqpTarget, Answer, Deliver, Failure, Flow, HeaderRules, HttpSource,
-        HttpTarget, Inbound, Park, PathPattern, Retry, Route, Unroutable, UrlTarget,
+        HttpTarget, Inbound, Limits, Park, PathPattern, Retry, Route, Unroutable, UrlTarget,
     },
     policy::{Schedule, StatusSet},
     server::testing::{Answer as Got, Client, config, listener},
@@ -190,6 +190,9 @@ fn accept() -> Route {
                 body: None,
                 headers: http::HeaderMap::new(),
             }),
+            spool: None,
+            idempotency: None,
+            limits: Limits::default(),
         }),
     }
 }
@@ -224,6 +227,8 @@ fn deliver() -> Route {
                     name: "poor".to_owned(),
                 },
             },
+            circuit: None,
+            limits: Limits::default(),
         }),
     }
 }

@@ -23,7 +23,8 @@ use crate::{
     amqp::testing::{Broker, Queue, broker, queue},
     buffer::Buffer,
     config::model::{
-        AmqpSource, Deliver, Failure, Flow, HeaderRules, HttpTarget, Park, Retry, Route, UrlTarget,
+        AmqpSource, Deliver, Failure, Flow, HeaderRules, HttpTarget, Limits, Park, Retry, Route,
+        UrlTarget,
     },
     message::Message,
     policy::{Schedule, StatusSet},
@@ -98,6 +99,8 @@ pub(super) fn route(url: &str) -> Deliver {
                 name: "parked".into(),
             },
         },
+        circuit: None,
+        limits: Limits::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::model::{AmqpSource, Failure, HttpTarget, Park},
+    config::model::{AmqpSource, Failure, HttpTarget, Limits, Park},
     policy::StatusSet,
     template::{Part, Source, Template},
 };
@@ -46,6 +46,8 @@ fn to(url: UrlTarget) -> Deliver {
             retry: None,
             park: Park::Drop,
         },
+        circuit: None,
+        limits: Limits::default(),
     }
 }
 

@@ -21,8 +21,8 @@ use crate::{
     },
     buffer::Buffer,
     config::model::{
-        Accepted, AmqpTarget, Answer, Flow, HeaderRules, HttpSource, Inbound, PathPattern, Route,
-        Unroutable,
+        Accepted, AmqpTarget, Answer, Flow, HeaderRules, HttpSource, Inbound, Limits, PathPattern,
+        Route, Unroutable,
     },
     server::testing::{Client, PATIENCE, config, listener},
     telemetry::Metrics,
@@ -123,6 +123,9 @@ fn inbound(answer: Answer) -> Inbound {
         },
         headers: HeaderRules::default(),
         answer,
+        spool: None,
+        idempotency: None,
+        limits: Limits::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{
         diagnostic::Diagnostics,
-        model::{AmqpSource, Deliver, Flow, HeaderRules, HttpTarget, UrlTarget},
+        model::{AmqpSource, Deliver, Flow, HeaderRules, HttpTarget, Limits, UrlTarget},
         raw::Node,
     },
     policy::StatusSet,
@@ -56,6 +56,8 @@ pub(super) fn compile<'a>(
         headers: rules,
         reply_headers,
         failure,
+        circuit: None,
+        limits: Limits::default(),
     }))
 }
 

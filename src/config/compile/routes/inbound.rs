@@ -7,7 +7,7 @@ use super::{
     source, target,
 };
 use crate::config::{
-    model::{Answer, Flow, HeaderRules, HttpSource, Inbound},
+    model::{Answer, Flow, HeaderRules, HttpSource, Inbound, Limits},
     raw::Node,
 };
 
@@ -26,6 +26,9 @@ pub(super) fn compile<'a>(
         target: target?,
         headers,
         answer,
+        spool: None,
+        idempotency: None,
+        limits: Limits::default(),
     }))
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{
-        model::{Deliver, Failure, Flow, HeaderRules, Inbound},
+        model::{Deliver, Failure, Flow, HeaderRules, Inbound, Limits},
         raw::Node,
     },
     template::Template,
@@ -49,6 +49,9 @@ pub(super) fn compile<'a>(
         target: first,
         headers,
         answer,
+        spool: None,
+        idempotency: None,
+        limits: Limits::default(),
     };
     let deliver = Deliver {
         source: deliver::source_of(queue?),
@@ -56,6 +59,8 @@ pub(super) fn compile<'a>(
         headers: HeaderRules::default(),
         reply_headers: HeaderRules::default(),
         failure,
+        circuit: None,
+        limits: Limits::default(),
     };
     Some(vec![Flow::Inbound(inbound), Flow::Deliver(deliver)])
 }

@@ -3,10 +3,14 @@
 //! Nothing here is optional by accident: every default has been filled in, every name resolved,
 //! every template compiled. The raw tree and its places stay behind in the compiler.
 
+mod guards;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method, StatusCode};
 use lapin::types::FieldTable;
+
+pub use guards::{Circuit, CircuitOn, Idempotency, Limits, Rate, Spool};
 
 use crate::{
     policy::{Schedule, StatusSet},
@@ -185,6 +189,10 @@ pub struct Inbound {
     /// Request → message.
     pub headers: HeaderRules,
     pub answer: Answer,
+    /// Never beside a reply: a held call cannot wait for a broker that is away.
+    pub spool: Option<Spool>,
+    pub idempotency: Option<Idempotency>,
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -275,6 +283,9 @@ pub struct Deliver {
     /// Response → reply, for messages that carry `reply_to`.
     pub reply_headers: HeaderRules,
     pub failure: Failure,
+    /// `None`: a backend that is down is called all the same.
+    pub circuit: Option<Circuit>,
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone)]
