@@ -239,3 +239,39 @@ fn the_mistakes_in_the_documents_are_those_of_this_version() {
     }
     assert_eq!(shown, 5);
 }
+
+/// What a reader copies from the documents works as it stands, with no doubts either. Blocks with
+/// `routes:` are whole files; those of `config-errors.md` are mistakes on purpose.
+#[test]
+fn the_files_in_the_documents_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let docs = fs::read_dir("docs").unwrap();
+    let mut documents: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
+    documents.push("README.md".into());
+    let (mut wrong, mut seen) = (BTreeMap::new(), 0);
+    for document in documents {
+        let markdown = document.extension().is_some_and(|kind| kind == "md");
+        if !markdown || document.ends_with("config-errors.md") {
+            continue;
+        }
+        let text = fs::read_to_string(&document).unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let yaml = block.split("```").next().unwrap_or_default();
+            if !yaml.lines().any(|line| line == "routes:") {
+                continue;
+            }
+            seen += 1;
+            let file = folder.path().join(format!("block-{seen}.yaml"));
+            fs::write(&file, yaml).unwrap();
+            let said = match load(&file) {
+                Ok(loaded) => loaded.warnings.to_string(),
+                Err(found) => found.to_string(),
+            };
+            if !said.is_empty() {
+                wrong.insert(document.join(format!("block {seen}")), said);
+            }
+        }
+    }
+    assert!(seen >= 4, "only {seen} files in the documents");
+    report(&wrong);
+}
