@@ -21,6 +21,6 @@ pub use broker::{Broker, Stages};
 pub use connect::probe;
 pub use consumer::{Delivery, Settle};
 pub use error::Error;
-pub use publisher::{Gate, Outcome, Publish, Publisher};
+pub use publisher::{Gate, Outcome, Publisher};
 pub use replies::{Replies, Waiter};
 pub use status::{NotReady, Status};

@@ -5,8 +5,12 @@ use std::time::Duration;
 use lapin::types::ShortString;
 use tokio::sync::mpsc;
 
-use super::{Delivery, Outcome, Publish, Publisher, Replies, replies::Matched};
-use crate::{config::names, message::Message, telemetry::Metrics};
+use super::{Delivery, Outcome, Publisher, Replies, replies::Matched};
+use crate::{
+    config::names,
+    message::{Message, Publish},
+    telemetry::Metrics,
+};
 
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 

@@ -3,11 +3,11 @@
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Delivery, Outcome, Publish, Publisher, Replies, Settle,
+    Delivery, Outcome, Publisher, Replies, Settle,
     consumer::Verdict,
     publisher::{Gate, Request},
 };
-use crate::message::Message;
+use crate::message::{Message, Publish};
 
 /// Takes what is published, one by one.
 pub(crate) struct Broker {

@@ -15,9 +15,9 @@ use super::{
     forwarder::{Job, Worker},
 };
 use crate::{
-    amqp::{Outcome, Publish},
+    amqp::Outcome,
     config::model::HeaderRules,
-    message::{MessageValues, reply},
+    message::{MessageValues, Publish, reply},
 };
 
 /// What the caller will get.

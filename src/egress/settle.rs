@@ -16,8 +16,9 @@ use super::{
     outcome::Reason,
 };
 use crate::{
-    amqp::{Outcome, Publish},
+    amqp::Outcome,
     config::{model::Park, names::retry_queue},
+    message::Publish,
     policy::Backoff,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     template::{Part, Source, Template},
 };
 
-fn text(publish: &crate::amqp::Publish, name: &str) -> Option<String> {
+fn text(publish: &crate::message::Publish, name: &str) -> Option<String> {
     let table = publish.properties.headers().as_ref()?;
     let value = table.inner().get(name)?;
     crate::message::field::plain(value).map(std::borrow::Cow::into_owned)
@@ -445,7 +445,7 @@ async fn a_reply_larger_than_the_broker_allows_becomes_a_problem() {
     assert!(rig.queue.verdict().await.1);
 }
 
-fn problem(publish: &crate::amqp::Publish, status: &str, kind: &str) {
+fn problem(publish: &crate::message::Publish, status: &str, kind: &str) {
     assert_eq!(publish.routing_key.as_str(), "answers");
     assert_eq!(publish.properties.correlation_id(), &Some(short("c-1")));
     assert_eq!(text(publish, "http-status").as_deref(), Some(status));

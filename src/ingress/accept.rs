@@ -13,8 +13,9 @@ use super::{
     respond::{self, Status},
 };
 use crate::{
-    amqp::{Outcome, Publish},
+    amqp::Outcome,
     config::model::Accepted,
+    message::Publish,
     server::{Problem, Response},
 };
 

@@ -8,8 +8,7 @@ use lapin::types::ShortString;
 
 use super::inlet::Inlet;
 use crate::{
-    amqp::Publish,
-    message::{BadRequest, RequestOptions, RequestValues, request},
+    message::{BadRequest, Publish, RequestOptions, RequestValues, request},
     server::{Kind, Problem},
     template::{Target, Template},
 };

@@ -16,9 +16,9 @@ use super::{
     respond,
 };
 use crate::{
-    amqp::{Outcome, Publish, Waiter},
+    amqp::{Outcome, Waiter},
     config::model::{Correlate, Reply},
-    message::{self, Message},
+    message::{self, Message, Publish},
     server::{Kind, Problem, Response, body::hold, problem::id_header},
 };
 

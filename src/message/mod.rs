@@ -35,6 +35,16 @@ pub struct Message {
     pub body: Bytes,
 }
 
+/// One message to publish: mandatory always, persistent where its properties say so.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Empty: the default exchange.
+    pub exchange: ShortString,
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+}
+
 /// The header by which the publisher recognises its returned messages. It stays on the message and
 /// means nothing to anybody else.
 pub const RETURN_ID: &str = "hareway-return-id";

@@ -9,8 +9,6 @@ mod window;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use lapin::{BasicProperties, types::ShortString};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, timeout_at},
@@ -18,15 +16,7 @@ use tokio::{
 
 pub(super) use lane::{Lane, Requests};
 
-/// One message to publish: mandatory always, persistent where its properties say so.
-#[derive(Debug, Clone)]
-pub struct Publish {
-    /// Empty: the default exchange.
-    pub exchange: ShortString,
-    pub routing_key: ShortString,
-    pub properties: BasicProperties,
-    pub body: Bytes,
-}
+use crate::message::Publish;
 
 /// What became of a publish. Only [`Outcome::Routed`] is success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,10 +156,10 @@ impl Request {
             .try_acquire_owned()
             .expect("a permit");
         let publish = Publish {
-            exchange: ShortString::default(),
+            exchange: lapin::types::ShortString::default(),
             routing_key: routing_key.into(),
-            properties: BasicProperties::default(),
-            body: Bytes::new(),
+            properties: lapin::BasicProperties::default(),
+            body: bytes::Bytes::new(),
         };
         Self {
             publish,

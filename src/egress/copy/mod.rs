@@ -14,10 +14,7 @@ use lapin::{
 };
 
 use super::outcome::Reason;
-use crate::{
-    amqp::Publish,
-    message::{Message, headers, names, reply::shrink, timestamp},
-};
+use crate::message::{Message, Publish, headers, names, reply::shrink, timestamp};
 
 /// The most bytes of headers a copy may have. A message's properties are one frame, 128 KiB with
 /// RabbitMQ's settings, and one too large costs the connection: again and again, as the copy would

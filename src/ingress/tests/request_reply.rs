@@ -10,11 +10,11 @@ use lapin::{
 use super::{Bridge, inbound, post, route};
 use crate::{
     amqp::{
-        Outcome, Publish,
+        Outcome,
         testing::{Taken, reply},
     },
     config::model::{Answer, Correlate, HeaderRules, Reply},
-    message::Message,
+    message::{Message, Publish},
     server::testing::{Client, PATIENCE},
 };
 
