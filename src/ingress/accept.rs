@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     Ingress,
     call::Detached,
-    draft::{Draft, Received},
+    draft::Draft,
     inlet::Inlet,
     respond::{self, Status},
 };
@@ -19,18 +19,16 @@ use crate::{
     server::{Problem, Response},
 };
 
-/// Publishes the request and answers with what became of it.
+/// Publishes the message and answers with what became of it.
 pub(super) async fn accept(
     ingress: &Arc<Ingress>,
     inlet: &Arc<Inlet>,
     settings: &Accepted,
-    received: Received,
+    draft: Draft,
 ) -> Result<Response, Problem> {
-    let Draft { publish, id } = received.draft(inlet)?;
+    let Draft { publish, id } = draft;
     let routing_key = publish.routing_key.clone();
     let timeout = inlet.inbound.target.confirm_timeout;
-    // Only the message itself is needed from here on.
-    drop(received);
     let outcome = begin(ingress, inlet, publish, &id, timeout).await;
     let Some(kind) = respond::refusal(&outcome) else {
         return Ok(respond::accepted(settings, id.as_str(), Status::Accepted));

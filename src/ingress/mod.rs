@@ -15,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Version, header};
+use http::{HeaderMap, Request, Version, header};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,11 +31,11 @@ use crate::{
         model::{Answer, Http},
         names,
     },
-    server::{self, BodyLimits, Handler, Limits, Response, body, refuse},
+    server::{self, BodyLimits, Handler, Limits, Problem, Response, body, refuse},
     telemetry::{Metrics, RouteMetrics, Side},
 };
 use call::Call;
-use draft::Received;
+use draft::{Draft, Received};
 use inlet::Inlet;
 use router::{Found, Missed, Router};
 
@@ -156,13 +156,38 @@ impl Ingress {
             parameters: found.parameters,
             body: bytes,
         };
-        let answered = match &inlet.inbound.answer {
-            Answer::Accepted(settings) => accept::accept(self, inlet, settings, received).await,
+        self.pass_on(inlet, received, arrived)
+            .await
+            .unwrap_or_else(Problem::into_response)
+    }
+
+    /// Makes the message of a whole request and hands it to the route's flow.
+    async fn pass_on(
+        self: &Arc<Self>,
+        inlet: &Arc<Inlet>,
+        received: Received,
+        arrived: Instant,
+    ) -> Result<Response, Problem> {
+        let draft = received.draft(inlet)?;
+        let Received { parts, body, .. } = received;
+        // It counts as held until its last clone is gone, and the message has one.
+        drop(body);
+        self.flow(inlet, draft, parts.headers, arrived).await
+    }
+
+    async fn flow(
+        self: &Arc<Self>,
+        inlet: &Arc<Inlet>,
+        draft: Draft,
+        request: HeaderMap,
+        arrived: Instant,
+    ) -> Result<Response, Problem> {
+        match &inlet.inbound.answer {
+            Answer::Accepted(settings) => accept::accept(self, inlet, settings, draft).await,
             Answer::Reply(settings) => {
-                request_reply::request_reply(self, inlet, settings, received, arrived).await
+                request_reply::request_reply(self, inlet, settings, draft, request, arrived).await
             }
-        };
-        answered.unwrap_or_else(server::Problem::into_response)
+        }
     }
 }
 

@@ -8,13 +8,7 @@ use http_body_util::Full;
 use lapin::types::ShortString;
 use tokio::time::Instant;
 
-use super::{
-    Ingress, accept,
-    call::Detached,
-    draft::{Draft, Received},
-    inlet::Inlet,
-    respond,
-};
+use super::{Ingress, accept, call::Detached, draft::Draft, inlet::Inlet, respond};
 use crate::{
     amqp::{Outcome, Waiter},
     config::model::{Correlate, Reply},
@@ -40,18 +34,20 @@ enum Ended {
     Failed(Kind),
 }
 
-/// Publishes the request, waits for its reply until the route's deadline, and answers with it.
+/// Publishes the message, waits for its reply until the route's deadline, and answers with it.
+/// The caller's own correlation ids are taken from `request`.
 ///
 /// When the client leaves, this future is dropped and the waiter with it.
 pub(super) async fn request_reply(
     ingress: &Arc<Ingress>,
     inlet: &Arc<Inlet>,
     settings: &Reply,
-    received: Received,
+    draft: Draft,
+    request: HeaderMap,
     arrived: Instant,
 ) -> Result<Response, Problem> {
     let deadline = arrived + settings.timeout;
-    let Draft { mut publish, id } = received.draft(inlet)?;
+    let Draft { mut publish, id } = draft;
     let about = |kind: Kind, detail: &str| Problem::new(kind, detail).about(id.as_str());
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -68,12 +64,10 @@ pub(super) async fn request_reply(
     };
     address(&mut publish, settings, &waiter, &inlet.reply_to, left);
     let routing_key = publish.routing_key.clone();
-    let headers = received.parts.headers;
-    drop(received.body);
     let timeout = inlet.inbound.target.confirm_timeout.min(left);
     let publish = accept::begin(ingress, inlet, publish, &id, timeout);
     match hold_call(&mut waiter, publish, deadline).await {
-        Ended::Replied(reply) => answer(ingress, inlet, settings, &headers, &id, reply),
+        Ended::Replied(reply) => answer(ingress, inlet, settings, &request, &id, reply),
         Ended::Late { confirmed: true } => Err(about(
             Kind::ReplyTimeout,
             "the request was published and confirmed",
