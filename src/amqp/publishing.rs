@@ -92,7 +92,9 @@ async fn serve_lanes(session: &mut Session, lane: &Lane, lanes: usize, status: &
 /// Answers what no lane has taken: it was never written.
 async fn refuse(requests: &Requests) {
     let mut queue = requests.lock().await;
-    while let Ok(request) = queue.try_recv() {
-        request.answer(Outcome::Unavailable);
+    while let Ok(unit) = queue.try_recv() {
+        for request in unit.into_requests() {
+            request.answer(Outcome::Unavailable);
+        }
     }
 }

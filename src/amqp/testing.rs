@@ -1,17 +1,21 @@
 //! A broker for tests of other folders: it does what the test says.
 
+use std::collections::VecDeque;
+
 use tokio::sync::{mpsc, watch};
 
 use super::{
     Delivery, Outcome, Publisher, Replies, Settle,
     consumer::Verdict,
-    publisher::{Gate, Request},
+    publisher::{Gate, Request, Unit},
 };
 use crate::message::{Message, Publish};
 
 /// Takes what is published, one by one.
 pub(crate) struct Broker {
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Unit>,
+    /// Taken from the queue as a part of a unit, and not yet asked for.
+    ahead: VecDeque<Request>,
     gate: watch::Sender<Gate>,
 }
 
@@ -30,7 +34,13 @@ pub(crate) struct Taken(Request);
 pub(crate) fn broker(limit: usize) -> (Publisher, Broker) {
     let (gate, state) = watch::channel(Gate::Open);
     let (publisher, requests) = Publisher::new(limit, state);
-    (publisher, Broker { requests, gate })
+    let ahead = VecDeque::new();
+    let broker = Broker {
+        requests,
+        ahead,
+        gate,
+    };
+    (publisher, broker)
 }
 
 /// A queue of which at most `capacity` messages are delivered ahead.
@@ -54,17 +64,24 @@ pub(crate) fn reply(replies: &Replies, message: Message) {
 
 impl Broker {
     pub(crate) async fn take(&mut self) -> Taken {
-        Taken(self.requests.recv().await.expect("a publish"))
+        while self.ahead.is_empty() {
+            let unit = self.requests.recv().await.expect("a publish");
+            self.ahead.extend(unit.into_requests());
+        }
+        Taken(self.ahead.pop_front().expect("not empty"))
     }
 
     /// What waits already.
     pub(crate) fn try_take(&mut self) -> Option<Taken> {
-        self.requests.try_recv().ok().map(Taken)
+        if let Ok(unit) = self.requests.try_recv() {
+            self.ahead.extend(unit.into_requests());
+        }
+        self.ahead.pop_front().map(Taken)
     }
 
     /// Whether nothing has been published.
     pub(crate) fn is_idle(&mut self) -> bool {
-        self.requests.is_empty()
+        self.requests.is_empty() && self.ahead.is_empty()
     }
 
     pub(crate) fn set(&self, gate: Gate) {

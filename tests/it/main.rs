@@ -30,6 +30,7 @@ mod harness;
 mod hostile;
 mod inside;
 mod interop;
+mod ordered;
 mod poison;
 mod request_reply;
 mod shutdown;

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Gate, Outcome, Request,
+    Gate, Outcome, Request, Unit,
     window::{self, Settled, Unsettled},
 };
 use crate::amqp::error::{Error, bounded};
@@ -22,7 +22,7 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The one queue of requests, shared by the lanes: whichever is free takes the next window.
-pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
+pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Unit>>>;
 
 /// What a lane needs besides its connection.
 #[derive(Clone)]
@@ -50,7 +50,8 @@ impl Lane {
         }
     }
 
-    /// The next requests, at least one; `None` at the end of the session.
+    /// The next requests, at least one; `None` at the end of the session. A unit of several is
+    /// never divided, so there may be more than the window holds.
     async fn next_window(&mut self) -> Option<Vec<Request>> {
         loop {
             let open = self.gate.wait_for(|gate| *gate == Gate::Open);
@@ -59,7 +60,7 @@ impl Lane {
                 () = self.stop.cancelled() => return None,
                 gate = open => drop(gate.ok()?),
             }
-            let mut batch = Vec::with_capacity(self.window);
+            let mut units = Vec::with_capacity(self.window);
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
@@ -67,13 +68,14 @@ impl Lane {
                     biased;
                     () = self.stop.cancelled() => return None,
                     _ = self.gate.wait_for(|gate| *gate != Gate::Open) => {}
-                    taken = queue.recv_many(&mut batch, self.window) => if taken == 0 { return None },
+                    taken = queue.recv_many(&mut units, self.window) => if taken == 0 { return None },
                 },
             }
             let now = Instant::now();
             // A requester whose time is over has been told that the outcome is unknown; not
             // writing the message is the better half of that.
-            batch.retain(|request| request.deadline > now);
+            let requests = units.into_iter().flat_map(Unit::into_requests);
+            let batch: Vec<Request> = requests.filter(|request| request.deadline > now).collect();
             if !batch.is_empty() {
                 return Some(batch);
             }

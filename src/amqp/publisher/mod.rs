@@ -5,6 +5,7 @@
 //! only then matches the returned messages.
 
 mod lane;
+mod ordered;
 mod window;
 
 use std::{sync::Arc, time::Duration};
@@ -52,10 +53,21 @@ pub enum Gate {
 /// A handle to publish with; clones share the lanes.
 #[derive(Debug, Clone)]
 pub struct Publisher {
-    queue: mpsc::Sender<Request>,
+    queue: mpsc::Sender<Unit>,
     gate: watch::Receiver<Gate>,
     in_flight: Arc<Semaphore>,
     limit: usize,
+}
+
+/// What a lane takes from the queue as a whole.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every unit is the large one; a box would be an allocation for each publish"
+)]
+pub(super) enum Unit {
+    One(Request),
+    /// Written by one lane, one after the other, in one window.
+    Ordered(Vec<Request>),
 }
 
 /// A publish on its way to a lane.
@@ -87,10 +99,7 @@ impl Outcome {
 
 impl Publisher {
     /// The handle, and the queue from which lanes take.
-    pub(super) fn new(
-        limit: usize,
-        gate: watch::Receiver<Gate>,
-    ) -> (Self, mpsc::Receiver<Request>) {
+    pub(super) fn new(limit: usize, gate: watch::Receiver<Gate>) -> (Self, mpsc::Receiver<Unit>) {
         let (queue, requests) = mpsc::channel(limit);
         (
             Self {
@@ -107,23 +116,15 @@ impl Publisher {
     ///
     /// Dropping the future does not take back a publish that has begun.
     pub async fn publish(&self, publish: Publish, timeout: Duration) -> Outcome {
-        match *self.gate.borrow() {
-            Gate::Open => {}
-            Gate::Down => return Outcome::Unavailable,
-            Gate::Blocked => return Outcome::Blocked,
+        if let Some(closed) = self.closed() {
+            return closed;
         }
         let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
             return Outcome::Overloaded;
         };
-        let (answer, outcome) = oneshot::channel();
         let deadline = Instant::now() + timeout;
-        let request = Request {
-            publish,
-            deadline,
-            answer,
-            _permit: permit,
-        };
-        if self.queue.try_send(request).is_err() {
+        let (request, outcome) = Request::new(publish, deadline, permit);
+        if self.queue.try_send(Unit::One(request)).is_err() {
             return Outcome::Unavailable;
         }
         match timeout_at(deadline, outcome).await {
@@ -144,11 +145,54 @@ impl Publisher {
     pub fn gate(&self) -> Gate {
         *self.gate.borrow()
     }
+
+    /// Resolves when publishing is possible; never, once the broker's side has ended.
+    pub async fn opened(&self) {
+        let mut gate = self.gate.clone();
+        if gate.wait_for(|gate| *gate == Gate::Open).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// What every publish comes to while the gate is not open.
+    fn closed(&self) -> Option<Outcome> {
+        match self.gate() {
+            Gate::Open => None,
+            Gate::Down => Some(Outcome::Unavailable),
+            Gate::Blocked => Some(Outcome::Blocked),
+        }
+    }
 }
 
 // === impl Request ===
 
+impl Unit {
+    /// The publishes of the unit, in order.
+    pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
+        let (one, ordered) = match self {
+            Self::One(request) => (Some(request), Vec::new()),
+            Self::Ordered(requests) => (None, requests),
+        };
+        one.into_iter().chain(ordered)
+    }
+}
+
 impl Request {
+    fn new(
+        publish: Publish,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Outcome>) {
+        let (answer, outcome) = oneshot::channel();
+        let request = Self {
+            publish,
+            deadline,
+            answer,
+            _permit: permit,
+        };
+        (request, outcome)
+    }
+
     /// A request that nobody waits for, told apart by its routing key.
     #[cfg(test)]
     pub(super) fn for_test(routing_key: &str) -> Self {
