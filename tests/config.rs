@@ -138,17 +138,20 @@ fn the_schema_takes_what_is_valid() {
 }
 
 /// Mistakes of form, each of another kind, that an editor can show while they are made.
-const OF_FORM: [&str; 11] = [
+const OF_FORM: [&str; 14] = [
     "accepted-status",
     "bad-integer",
     "bad-status-class",
     "bad-word",
+    "circuit-on-unknown-word",
     "duration-without-unit",
     "explicit-null",
     "key-in-wrong-place",
+    "limits-rate-without-time",
     "map-instead-of-text",
     "not-available",
     "size-with-wrong-unit",
+    "spool-not-a-boolean",
     "unknown-key",
 ];
 

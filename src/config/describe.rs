@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     config::model::{
-        Accepted, AmqpTarget, Answer, Deliver, Failure, Flow, HttpTarget, Inbound, Park, Reply,
-        Retry, Route, Unroutable, UrlTarget,
+        Accepted, AmqpTarget, Answer, Deliver, Failure, Flow, HttpTarget, Inbound, Limits, Park,
+        Rate, Reply, Retry, Route, Unroutable, UrlTarget,
     },
     template::{Part, Template},
 };
@@ -65,13 +65,19 @@ fn describe_inbound(inbound: &Inbound) -> (&'static str, String, String, String)
     let method = method.map_or("*", |method| method.as_str());
     let from = format!("{method} {}", inbound.source.path.text);
     let to = amqp_target(&inbound.target);
-    match &inbound.answer {
-        Answer::Accepted(accepted) => {
-            let guarantee = accept_guarantee(&inbound.target, accepted);
-            ("accept", from, to, guarantee)
-        }
-        Answer::Reply(reply) => ("request/reply", from, to, reply_guarantee(reply)),
+    let (flow, mut guarantee) = match &inbound.answer {
+        Answer::Accepted(accepted) => ("accept", accept_guarantee(&inbound.target, accepted)),
+        Answer::Reply(reply) => ("request/reply", reply_guarantee(reply)),
+    };
+    if inbound.spool.is_some() {
+        guarantee += "; spooled on disk while the broker is away";
     }
+    if let Some(idempotency) = &inbound.idempotency {
+        let ttl = time(idempotency.ttl);
+        guarantee += &format!("; repeated calls are answered once, within {ttl}");
+    }
+    guarantee += &limits(inbound.limits);
+    (flow, from, to, guarantee)
 }
 
 fn accept_guarantee(target: &AmqpTarget, accepted: &Accepted) -> String {
@@ -104,10 +110,52 @@ fn deliver_guarantee(deliver: &Deliver) -> String {
         Park::Drop => "dropped".to_owned(),
         Park::Requeue => "put back into its queue".to_owned(),
     };
+    let paused = match &deliver.circuit {
+        Some(_) => "; paused while the backend is down",
+        None => "",
+    };
+    let paced = match deliver.limits.rate {
+        Some(rate) => format!("; {}", self::rate(rate)),
+        None => String::new(),
+    };
     match retry {
-        None => format!("at least once; a message that fails is {end}"),
-        Some(retry) => format!("at least once; {}, then {end}", attempts(retry)),
+        None => format!("at least once; a message that fails is {end}{paused}{paced}"),
+        Some(retry) => format!(
+            "at least once; {}, then {end}{paused}{paced}",
+            attempts(retry)
+        ),
     }
+}
+
+/// What a route takes; a route towards a backend has its concurrency beside its queue.
+fn limits(limits: Limits) -> String {
+    let concurrency = limits
+        .concurrency
+        .map(|most| format!("{most} calls at once"));
+    let parts = [concurrency, limits.rate.map(rate)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("; at most {}, 429 beyond", parts.join(" and ")),
+    }
+}
+
+/// In the shortest time that a whole number of calls fits into, or nearly so.
+fn rate(rate: Rate) -> String {
+    let interval_ns = rate.interval.as_nanos().max(1);
+    let units = [(1, "second"), (60, "minute"), (3600, "hour")];
+    let calls = units.into_iter().find_map(|(seconds, unit)| {
+        let unit_ns = Duration::from_secs(seconds).as_nanos();
+        let calls = (unit_ns + interval_ns / 2) / interval_ns;
+        let off_ns = unit_ns.abs_diff(calls * interval_ns);
+        // Intervals are whole nanoseconds, so a third of a second is a little off.
+        let near = off_ns <= calls && calls > 0;
+        near.then(|| match calls {
+            1 => format!("1 call per {unit}"),
+            calls => format!("{calls} calls per {unit}"),
+        })
+    });
+    calls.unwrap_or_else(|| format!("a call every {}", time(rate.interval)))
 }
 
 fn attempts(retry: &Retry) -> String {

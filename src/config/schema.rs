@@ -60,7 +60,7 @@ fn default(key: &Key) -> Option<Value> {
         Kind::Words(words) => words.contains(&key.default),
         Kind::Integer { .. } => key.default.parse::<u64>().is_ok(),
         Kind::Duration | Kind::Size => key.default.starts_with(|c: char| c.is_ascii_digit()),
-        Kind::Statuses | Kind::List(_) => key.default.starts_with('['),
+        Kind::Statuses | Kind::Outcomes | Kind::List(_) => key.default.starts_with('['),
         _ => false,
     };
     let value = serde_yaml::from_str(key.default).ok();
@@ -81,6 +81,11 @@ fn form(kind: Kind, path: &str) -> Value {
         Kind::Statuses => one_or_more(&json!({ "anyOf": [
             { "type": "integer", "minimum": 100, "maximum": 599 },
             text("^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"),
+        ]})),
+        Kind::Rate => text("^[1-9][0-9]* ?/ ?([1-9][0-9]*)?(ms|s|m|h|d)$"),
+        Kind::Outcomes => one_or_more(&json!({ "anyOf": [
+            { "type": "integer", "minimum": 100, "maximum": 599 },
+            text("^(connect|timeout|[1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"),
         ]})),
         Kind::Words(words) => json!({ "anyOf": [
             { "enum": words },

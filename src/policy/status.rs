@@ -24,6 +24,11 @@ impl StatusSet {
         Self(vec![(408, 408), (425, 425), (429, 429), (500, 599)])
     }
 
+    /// What says that a backend is down, rather than that a request is bad: 502, 503, 504.
+    pub fn unavailable() -> Self {
+        Self(vec![(502, 504)])
+    }
+
     /// Parses each word and joins them.
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidStatus> {
         words

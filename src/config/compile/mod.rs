@@ -12,7 +12,7 @@ mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use self::{facts::Facts, section::Section, settings::MIB, topology::Declared};
+use self::{facts::Facts, routes::Common, section::Section, settings::MIB, topology::Declared};
 use super::{
     Config,
     diagnostic::Diagnostics,
@@ -50,7 +50,12 @@ fn tree(root: &Node, out: &mut Diagnostics) -> Option<Config> {
     let mut queues = topology::queues(section.get("queues", out), amqp.queue_type, out);
     let mut facts = Facts::default();
     let routes = section.get("routes", out);
-    let compiled = routes::routes(routes, http.body_limit, amqp.queue_type, &mut facts, out);
+    let common = Common {
+        body_limit: http.body_limit,
+        queue_type: amqp.queue_type,
+        spool: section.get("spool", out),
+    };
+    let compiled = routes::routes(routes, &common, &mut facts, out);
     if routes.is_none() || (compiled.is_empty() && !out.has_errors()) {
         let help = "add one: `routes: { place-order: { from: { http: \"POST /orders\" }, to: { amqp: orders } } }`";
         out.error(&root.place, "there are no routes", help);

@@ -162,6 +162,37 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// A size that must not be zero.
+pub(super) fn positive_size(node: &Node, out: &mut Diagnostics) -> Option<u64> {
+    let size = size(node, out)?;
+    if size == 0 {
+        let help = "nothing would fit; write for example `1GiB`";
+        out.error(&node.place, "a size of zero", help);
+        return None;
+    }
+    Some(size)
+}
+
+/// `100/s 30/m 100/10s`: the time from one to the next, at least a microsecond.
+pub(super) fn rate(node: &Node, out: &mut Diagnostics) -> Option<Duration> {
+    let help = "write a whole number and a time: `100/s`, `30/m`, `5000/h` or `100/10s`; at most `1000000/s`";
+    read(node, "a rate", help, out, parse_rate)
+}
+
+fn parse_rate(text: &str) -> Option<Duration> {
+    let (number, time) = text.split_once('/')?;
+    let number: u128 = number.trim_end().parse::<u32>().ok()?.into();
+    let time = time.trim_start();
+    let time = if time.starts_with(|c: char| c.is_ascii_digit()) {
+        parse_duration(time)?
+    } else {
+        parse_duration(&format!("1{time}"))?
+    };
+    let nanos = time.as_nanos().checked_div(number)?;
+    let interval = Duration::from_nanos(u64::try_from(nanos).ok()?);
+    (interval >= Duration::from_micros(1)).then_some(interval)
+}
+
 pub(super) fn boolean(node: &Node, out: &mut Diagnostics) -> Option<bool> {
     read(
         node,

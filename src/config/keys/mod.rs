@@ -5,6 +5,7 @@
 
 mod answers;
 mod broker;
+mod guards;
 mod routes;
 mod settings;
 
@@ -41,6 +42,10 @@ pub enum Kind {
     Address,
     /// `2xx`, `502-504`, or a list of such.
     Statuses,
+    /// `100/s`, `30/m`, `100/10s`.
+    Rate,
+    /// `connect`, `timeout`, statuses, or a list of such.
+    Outcomes,
     Words(&'static [&'static str]),
     List(&'static Kind),
     /// A map whose keys are in the table under this path.
@@ -78,9 +83,15 @@ const fn key(
 
 /// Every key, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    [settings::KEYS, broker::KEYS, routes::KEYS, answers::KEYS]
-        .into_iter()
-        .flatten()
+    [
+        settings::KEYS,
+        broker::KEYS,
+        routes::KEYS,
+        answers::KEYS,
+        guards::KEYS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The key at a path.
@@ -132,27 +143,6 @@ impl Key {
 
 /// Path, name and purpose of what later versions will know.
 const LATER: &[(&str, &str, &str)] = &[
-    (
-        "",
-        "spool",
-        "keeping accepted messages on disk while the broker is away",
-    ),
-    (
-        "routes.*",
-        "circuit",
-        "pausing a route while its backend is down",
-    ),
-    (
-        "routes.*",
-        "spool",
-        "keeping accepted messages on disk while the broker is away",
-    ),
-    (
-        "routes.*",
-        "idempotency",
-        "answering repeated requests with the first answer",
-    ),
-    ("routes.*", "limits", "limiting how fast a route is called"),
     ("routes.*", "verify", "checking the signatures of requests"),
     ("routes.*", "auth", "authenticating callers"),
     ("routes.*", "transform", "changing bodies on their way"),

@@ -29,7 +29,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Map,
         "",
         "{ path: /var/lib/hareway }",
-        "Where data is kept on disk. Nothing is, in this version.",
+        "Where data is kept on disk: what is spooled while the broker is away, and the keys and answers of `idempotency`. It is made when a route needs it.",
+    ),
+    key(
+        "spool",
+        Kind::Either(&[Kind::Boolean, Kind::Map]),
+        "false",
+        "true",
+        "Keeping messages on disk while the broker is away, for every accept route that does not say otherwise. See `routes.NAME.spool`.",
     ),
     key(
         "log",
@@ -119,7 +126,7 @@ pub(super) const KEYS: &[Key] = &[
         "2m",
         "How long a client may take to send a request's body.",
     ),
-    // --- admin, store, log ---
+    // --- admin, store, spool, log ---
     key(
         "admin.listen",
         Kind::Address,
@@ -132,7 +139,21 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "./data",
         "/var/lib/hareway",
-        "A directory, relative to the working directory.",
+        "A directory, relative to the working directory. Of one process: a second one that finds it in use does not start.",
+    ),
+    key(
+        "spool.max_bytes",
+        Kind::Size,
+        "1GiB",
+        "10GiB",
+        "The most that the messages of one route may take on disk. Beyond it, requests are answered with 503.",
+    ),
+    key(
+        "spool.max_age",
+        Kind::Duration,
+        "",
+        "1d",
+        "A message that has waited longer is not sent any more but set apart, for a person to look at. Without it, messages wait as long as it takes.",
     ),
     key(
         "log.level",

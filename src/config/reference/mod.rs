@@ -102,6 +102,8 @@ fn kind(kind: Kind) -> String {
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::Address => "address".to_owned(),
         Kind::Statuses => "statuses".to_owned(),
+        Kind::Rate => "rate".to_owned(),
+        Kind::Outcomes => "list: `connect`, `timeout`, statuses".to_owned(),
         Kind::Words(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             words.join(", ")

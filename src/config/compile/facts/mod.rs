@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
 
+mod circles;
 mod names;
 mod scope;
 
@@ -251,5 +252,6 @@ impl<'a> Facts<'a> {
                 out.error(place, message, "name another queue");
             }
         }
+        self.check_circles(out);
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use http::Uri;
 
 use super::{
-    super::{facts::Scope, section::Section, topology, values},
-    Compiled, Context, duration_or, failure,
+    super::{facts::Scope, section::Section, values},
+    Compiled, Context, consume, duration_or, failure,
+    guards::{self, Paced},
     headers::{self, Toward},
     is_short,
 };
 use crate::{
     config::{
         diagnostic::Diagnostics,
-        model::{AmqpSource, Deliver, Flow, HeaderRules, HttpTarget, Limits, UrlTarget},
+        model::{Deliver, Flow, HeaderRules, HttpTarget, UrlTarget},
         raw::Node,
     },
     policy::StatusSet,
@@ -22,7 +23,6 @@ use crate::{
 
 /// RabbitMQ closes a channel whose oldest delivery is unacknowledged for this long.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const CONCURRENCY: usize = 16;
 
 pub(super) fn compile<'a>(
     section: &mut Section<'a>,
@@ -30,9 +30,11 @@ pub(super) fn compile<'a>(
     to: &'a Node,
     context: &mut Context<'a, '_>,
 ) -> Compiled {
-    let source = source(from, context);
+    let paced = guards::deliver_limits(section, context.out);
+    let source = consume::source(from, &paced, context);
     let scope = Scope::Message;
     let target = target(to, &scope, context);
+    check_turn(&paced, target.as_ref(), context.out);
     let node = section.get("headers", context.out);
     let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Backend, context.out);
     for (node, template) in &templates {
@@ -49,16 +51,33 @@ pub(super) fn compile<'a>(
     }
     section.ask("accepted");
     let failure = failure::failure(section, context);
-    let source = source?;
+    guards::nothing_inbound(section, context.out);
+    let success = target.as_ref().map(|target| &target.success);
+    let circuit = guards::circuit(section, success, context.out);
     Some(Flow::Deliver(Deliver {
-        source,
+        source: source?,
         target: target?,
         headers: rules,
         reply_headers,
         failure,
-        circuit: None,
-        limits: Limits::default(),
+        circuit,
+        limits: paced.limits,
     }))
+}
+
+/// A message that waits for its turn is unacknowledged until its call has ended.
+fn check_turn(paced: &Paced<'_>, target: Option<&HttpTarget>, out: &mut Diagnostics) {
+    let (Some(rate), Some(place), Some(target)) = (paced.limits.rate, paced.rate, target) else {
+        return;
+    };
+    if rate.interval.saturating_add(target.timeout) >= CONSUMER_TIMEOUT {
+        let message = format!(
+            "one call every {}: messages would wait for their turn for 30m or longer",
+            humantime::format_duration(rate.interval)
+        );
+        let help = "the broker takes the delivery back after 30m (its `consumer_timeout`), and the call may take its `timeout`; write a higher rate";
+        out.error(place, message, help);
+    }
 }
 
 /// `reply: { headers }`: what of a backend's response goes into a reply.
@@ -93,87 +112,6 @@ fn reply_headers<'a>(
     }
     reply.finish(context.out);
     rules
-}
-
-// === from.amqp ===
-
-fn source<'a>(node: &'a Node, context: &mut Context<'a, '_>) -> Option<AmqpSource> {
-    if is_short(node) {
-        let queue = values::name(node, context.out)?;
-        context
-            .facts
-            .consume(context.name, &queue, false, &node.place);
-        context
-            .facts
-            .declare(&queue, topology::plain(context.queue_type), &node.place);
-        return Some(source_of(queue));
-    }
-    let mut section = Section::open(node, "routes.*.from.amqp", context.out)?;
-    let queue_node = section.get("queue", context.out);
-    let queue = queue_node.and_then(|node| values::name(node, context.out));
-    if !section.has("queue") {
-        context
-            .out
-            .error(section.place, "`amqp` needs `queue`", "write `queue: NAME`");
-    }
-    let bind = section
-        .get("bind", context.out)
-        .map(|node| topology::bindings(node, context.out));
-    let shared = section
-        .get("shared", context.out)
-        .and_then(|node| values::boolean(node, context.out));
-    let (concurrency, prefetch) = bounds(&mut section, context.out);
-    let mut declared = topology::plain(context.queue_type);
-    declared.bind = bind.unwrap_or_default();
-    let place = queue_node.map_or(section.place, |node| &node.place);
-    if let Some(queue) = &queue {
-        context
-            .facts
-            .consume(context.name, queue, shared.unwrap_or(false), place);
-        context.facts.declare(
-            queue,
-            declared,
-            section.key("bind").map_or(place, |key| &key.place),
-        );
-    }
-    section.finish(context.out);
-    Some(AmqpSource {
-        queue: queue?,
-        concurrency,
-        prefetch,
-    })
-}
-
-pub(super) fn source_of(queue: String) -> AmqpSource {
-    AmqpSource {
-        queue,
-        concurrency: CONCURRENCY,
-        prefetch: 2 * CONCURRENCY as u16,
-    }
-}
-
-fn bounds(section: &mut Section<'_>, out: &mut Diagnostics) -> (usize, u16) {
-    let concurrency = section.get("concurrency", out);
-    let concurrency = concurrency
-        .and_then(|node| values::integer::<usize>(node, 1, 10_000, out))
-        .unwrap_or(CONCURRENCY);
-    let least = u16::try_from(concurrency).unwrap_or(u16::MAX);
-    let mut prefetch = least.saturating_mul(2);
-    if let Some(node) = section.get("prefetch", out)
-        && let Some(given) = values::integer::<u16>(node, 1, u16::MAX, out)
-    {
-        prefetch = given;
-        if usize::from(given) < concurrency {
-            let message = format!(
-                "a prefetch of {given} keeps {} of {concurrency} forwards idle",
-                concurrency - usize::from(given)
-            );
-            let help =
-                format!("write at least `prefetch: {concurrency}`, or a lower `concurrency`");
-            out.error(&node.place, message, help);
-        }
-    }
-    (concurrency, prefetch)
 }
 
 // === to.http ===

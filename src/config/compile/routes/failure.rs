@@ -132,6 +132,14 @@ fn delays(node: &Node, name: &str, out: &mut Diagnostics) -> Vec<Duration> {
             "write `retry: none`, or some delays: `[1s, 10s]`",
         );
     }
+    if !delays.is_sorted() {
+        let help = "they are used in this order, and a message that keeps failing should wait longer each time; sort them";
+        out.warning(
+            &node.place,
+            "a delay is shorter than the one before it",
+            help,
+        );
+    }
     for delay in &delays {
         if names::retry_queue(name, *delay).len() > values::NAME_LIMIT {
             out.error(

@@ -1,13 +1,16 @@
 //! HTTP → AMQP: accept, or request/reply.
 
+use std::time::Duration;
+
 use super::{
     super::{facts::Scope, section::Section},
     Compiled, Context, answer,
+    guards::{self, Known},
     headers::{self, Toward},
     source, target,
 };
 use crate::config::{
-    model::{Answer, Flow, HeaderRules, HttpSource, Inbound, Limits},
+    model::{Answer, Flow, HeaderRules, HttpSource, Inbound},
     raw::Node,
 };
 
@@ -21,14 +24,25 @@ pub(super) fn compile<'a>(
     let scope = scope(source.as_ref());
     let target = target::target(to, &scope, context);
     let (headers, answer) = answer(section, false, &scope, context);
+    let known = Known {
+        scope: &scope,
+        answer: &answer,
+        body_limit: source.as_ref().map(|source| source.body_limit),
+        confirm_timeout: target
+            .as_ref()
+            .map_or(Duration::ZERO, |target| target.confirm_timeout),
+        persistent: target.as_ref().is_none_or(|target| target.persistent),
+    };
+    let guards = guards::inbound(section, &known, context);
+    guards::no_circuit(section, context.out);
     Some(Flow::Inbound(Inbound {
         source: source?,
         target: target?,
         headers,
         answer,
-        spool: None,
-        idempotency: None,
-        limits: Limits::default(),
+        spool: guards.spool,
+        idempotency: guards.idempotency,
+        limits: guards.limits,
     }))
 }
 

@@ -1,8 +1,10 @@
 //! `routes:`: each is read by what it joins, and compiled into one route or, with `via`, two.
 
 mod answer;
+mod consume;
 mod deliver;
 mod failure;
+mod guards;
 mod headers;
 mod inbound;
 mod source;
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::config::{
     diagnostic::Diagnostics,
-    model::{Flow, QueueType, Route},
+    model::{Flow, QueueType, Route, Spool},
     raw::{Key, Node, Place},
 };
 
@@ -27,6 +29,8 @@ pub(super) struct Context<'a, 'c> {
     pub(super) name: &'a Key,
     pub(super) body_limit: u64,
     pub(super) queue_type: QueueType,
+    /// The spool of every accept route, if any, and what a route's own leaves out.
+    pub(super) spool: &'c (Option<Spool>, Spool),
     pub(super) facts: &'c mut Facts<'a>,
     pub(super) out: &'c mut Diagnostics,
 }
@@ -49,17 +53,35 @@ enum Shape<'a> {
 }
 
 /// Every key of a route, so that each flow can say which of them are not its own.
-const ALL: [&str; 8] = [
-    "from", "to", "via", "reply", "retry", "park", "accepted", "headers",
+const ALL: [&str; 12] = [
+    "from",
+    "to",
+    "via",
+    "reply",
+    "retry",
+    "park",
+    "accepted",
+    "headers",
+    "spool",
+    "idempotency",
+    "limits",
+    "circuit",
 ];
+
+/// What the rest of the configuration says for every route.
+pub(super) struct Common<'a> {
+    pub(super) body_limit: u64,
+    pub(super) queue_type: QueueType,
+    pub(super) spool: Option<&'a Node>,
+}
 
 pub(super) fn routes<'a>(
     node: Option<&'a Node>,
-    body_limit: u64,
-    queue_type: QueueType,
+    common: &Common<'a>,
     facts: &mut Facts<'a>,
     out: &mut Diagnostics,
 ) -> Vec<Arc<Route>> {
+    let spool = guards::spool_of_all(common.spool, out);
     let mut compiled = Vec::new();
     for (name, node) in named(node, "routes", out) {
         if !valid_name(name, out) {
@@ -70,8 +92,9 @@ pub(super) fn routes<'a>(
         };
         let mut context = Context {
             name,
-            body_limit,
-            queue_type,
+            body_limit: common.body_limit,
+            queue_type: common.queue_type,
+            spool: &spool,
             facts: &mut *facts,
             out: &mut *out,
         };

@@ -2,7 +2,9 @@
 
 use super::{
     super::{section::Section, topology, values},
-    Context, deliver, failure, inbound, source, target,
+    Context, consume, deliver, failure,
+    guards::{self, Known, Paced},
+    inbound, source, target,
 };
 use crate::{
     config::{
@@ -44,22 +46,33 @@ pub(super) fn compile<'a>(
     );
     first.carry_path = true;
     let (headers, answer) = inbound::answer(section, true, &scope, context);
+    let known = Known {
+        scope: &scope,
+        answer: &answer,
+        body_limit: source.as_ref().map(|source| source.body_limit),
+        confirm_timeout: first.confirm_timeout,
+        persistent: first.persistent,
+    };
+    let guards = guards::inbound(section, &known, context);
+    let success = target.as_ref().map(|target| &target.success);
+    let circuit = guards::circuit(section, success, context.out);
     let inbound = Inbound {
         source: source?,
         target: first,
         headers,
         answer,
-        spool: None,
-        idempotency: None,
-        limits: Limits::default(),
+        spool: guards.spool,
+        idempotency: guards.idempotency,
+        limits: guards.limits,
     };
     let deliver = Deliver {
-        source: deliver::source_of(queue?),
+        // The limits are those of the calls that are taken.
+        source: consume::source_of(queue?, &Paced::default()),
         target: target?,
         headers: HeaderRules::default(),
         reply_headers: HeaderRules::default(),
         failure,
-        circuit: None,
+        circuit,
         limits: Limits::default(),
     };
     Some(vec![Flow::Inbound(inbound), Flow::Deliver(deliver)])

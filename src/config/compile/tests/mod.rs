@@ -3,6 +3,7 @@
 
 mod defaults;
 mod flows;
+mod guards;
 mod mistakes;
 mod secrets;
 
