@@ -1,0 +1,174 @@
+//! So many calls in so much time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A token bucket, kept as the time at which it will be full again (the generic cell rate
+/// algorithm): no timer refills it.
+///
+/// In any stretch of time `t` at most `burst + t / interval` calls pass.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    interval: Duration,
+    /// How far ahead of the steady pace calls may be.
+    ahead: Duration,
+    /// When the next call is due at the steady pace; `None` before the first.
+    due: Option<Instant>,
+}
+
+impl Bucket {
+    /// `interval` is the time between calls at a steady pace; `burst` calls, 1 or more, may come
+    /// at once after a pause.
+    pub fn new(interval: Duration, burst: u32) -> Self {
+        Self {
+            interval,
+            ahead: interval.saturating_mul(burst.saturating_sub(1)),
+            due: None,
+        }
+    }
+
+    /// Takes one call's share.
+    ///
+    /// # Errors
+    /// How long from `now` until there is one, never zero; nothing is taken.
+    pub fn try_take(&mut self, now: Instant) -> Result<(), Duration> {
+        let wait = self.wait(now);
+        if wait.is_zero() {
+            self.take(now);
+            Ok(())
+        } else {
+            Err(wait)
+        }
+    }
+
+    /// Takes the next share there will be, and says how long from `now` its owner has to wait for
+    /// it. Those who ask earlier go earlier.
+    #[must_use = "who does not wait is too fast"]
+    pub fn reserve(&mut self, now: Instant) -> Duration {
+        let wait = self.wait(now);
+        self.take(now);
+        wait
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        self.due(now).duration_since(now).saturating_sub(self.ahead)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.due = Some(self.due(now) + self.interval);
+    }
+
+    fn due(&self, now: Instant) -> Instant {
+        self.due.map_or(now, |due| due.max(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_each_interval() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(ms(100), 3);
+        let at = |after| start + ms(after);
+        for _ in 0..3 {
+            assert_eq!(bucket.try_take(at(0)), Ok(()));
+        }
+        assert_eq!(bucket.try_take(at(0)), Err(ms(100)));
+        assert_eq!(bucket.try_take(at(40)), Err(ms(60)));
+        assert_eq!(bucket.try_take(at(100)), Ok(()));
+        assert_eq!(bucket.try_take(at(100)), Err(ms(100)));
+        // A long pause fills it, and no more than that.
+        for _ in 0..3 {
+            assert_eq!(bucket.try_take(at(10_000)), Ok(()));
+        }
+        assert_eq!(bucket.try_take(at(10_000)), Err(ms(100)));
+    }
+
+    #[test]
+    fn no_interval_and_no_burst_is_too_long() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(Duration::from_secs(86_400), u32::MAX);
+        for _ in 0..1000 {
+            assert_eq!(bucket.try_take(now), Ok(()));
+        }
+    }
+
+    proptest! {
+        /// Whoever comes when, no window of time lets more pass than it may, and whoever is told
+        /// to come later passes when he does.
+        #[test]
+        fn no_window_lets_too_many_pass(
+            interval in 1u64..500,
+            burst in 1u32..10,
+            pauses in prop::collection::vec(0u64..700, 1..80),
+        ) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(ms(interval), burst);
+            let mut now = 0;
+            let mut passed: Vec<u64> = Vec::new();
+            for pause in pauses {
+                now += pause;
+                match bucket.try_take(start + ms(now)) {
+                    Ok(()) => passed.push(now),
+                    Err(later) => {
+                        prop_assert!(!later.is_zero() && later <= ms(interval));
+                        let mut patient = bucket.clone();
+                        prop_assert_eq!(patient.try_take(start + ms(now) + later), Ok(()));
+                        let mut hasty = bucket.clone();
+                        let early = later - Duration::from_nanos(1);
+                        prop_assert!(hasty.try_take(start + ms(now) + early).is_err());
+                    }
+                }
+            }
+            for (index, from) in passed.iter().enumerate() {
+                for (count, to) in passed[index..].iter().enumerate() {
+                    let most = u64::from(burst) + (to - from) / interval;
+                    prop_assert!(count as u64 + 1 <= most, "{passed:?}");
+                }
+            }
+        }
+
+        /// Those who wait as long as they are told go one by one, exactly an interval apart once
+        /// the burst is over, in the order in which they asked.
+        #[test]
+        fn reservations_are_evenly_spaced(
+            interval in 1u64..500,
+            burst in 1u32..10,
+            count in 1usize..60,
+        ) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(ms(interval), burst);
+            let waits: Vec<Duration> = (0..count).map(|_| bucket.reserve(start)).collect();
+            for (index, wait) in waits.iter().enumerate() {
+                let turn = (index as u64 + 1).saturating_sub(u64::from(burst));
+                prop_assert_eq!(*wait, ms(interval * turn));
+            }
+        }
+
+        /// A reservation is what a patient caller of `try_take` would have had.
+        #[test]
+        fn reserving_and_taking_agree(
+            interval in 1u64..500,
+            burst in 1u32..10,
+            pauses in prop::collection::vec(0u64..700, 1..40),
+        ) {
+            let start = Instant::now();
+            let (mut one, mut other) = (Bucket::new(ms(interval), burst), Bucket::new(ms(interval), burst));
+            let mut now = start;
+            for pause in pauses {
+                now += ms(pause);
+                now += one.reserve(now);
+                prop_assert_eq!(other.try_take(now), Ok(()));
+            }
+        }
+    }
+}
