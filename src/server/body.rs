@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::{Problem, Response, problem::Kind};
+use super::{Kind, Problem, Response};
 use crate::{
     buffer::{Buffer, Held},
     task,

@@ -4,6 +4,7 @@
 mod activity;
 pub mod body;
 mod connection;
+mod kind;
 pub mod problem;
 mod serve;
 
@@ -13,7 +14,8 @@ pub(crate) mod testing;
 mod tests;
 
 pub use body::{BodyError, Limits as BodyLimits, refuse};
-pub use problem::{Kind, Problem};
+pub use kind::{Kind, Row};
+pub use problem::Problem;
 pub use serve::{Handler, Limits, serve};
 
 use bytes::Bytes;

@@ -1,43 +1,10 @@
-//! Refusals as HTTP sees them: one table, written as problem documents (RFC 9457).
+//! Refusals as HTTP sees them: problem documents (RFC 9457).
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::Full;
 
-use super::Response;
-
-/// Why a request was not answered with success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    BadRequest,
-    NotFound,
-    MethodNotAllowed,
-    BodyTimeout,
-    BodyTooLarge,
-    UriTooLong,
-    HeadersTooLarge,
-    Internal,
-    Unroutable,
-    Refused,
-    BadReply,
-    RejectedByBroker,
-    BrokerUnavailable,
-    BrokerBlocked,
-    Overloaded,
-    OutcomeUnknown,
-    ReplyTimeout,
-}
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    pub status: StatusCode,
-    /// The problem type is `urn:hareway:NAME`.
-    pub name: &'static str,
-    pub title: &'static str,
-    /// Seconds, where trying again later is the remedy.
-    pub retry_after: Option<u32>,
-}
+use super::{Kind, Response};
 
 /// A refusal with what the caller is told about it. What the log is told stands elsewhere.
 #[derive(Debug, Clone)]
@@ -49,94 +16,6 @@ pub struct Problem {
     pub message_id: Option<String>,
     /// The methods that the path knows, for 405.
     pub allow: Option<HeaderValue>,
-}
-
-impl Kind {
-    /// Every kind, in the order of the statuses.
-    pub const ALL: [Self; 17] = [
-        Self::BadRequest,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::BodyTimeout,
-        Self::BodyTooLarge,
-        Self::UriTooLong,
-        Self::HeadersTooLarge,
-        Self::Internal,
-        Self::Unroutable,
-        Self::Refused,
-        Self::BadReply,
-        Self::RejectedByBroker,
-        Self::BrokerUnavailable,
-        Self::BrokerBlocked,
-        Self::Overloaded,
-        Self::OutcomeUnknown,
-        Self::ReplyTimeout,
-    ];
-
-    /// The table.
-    pub fn row(self) -> Row {
-        use StatusCode as S;
-        let row = |status, name, title| Row {
-            status,
-            name,
-            title,
-            retry_after: None,
-        };
-        let later = |name, title, seconds| Row {
-            status: S::SERVICE_UNAVAILABLE,
-            name,
-            title,
-            retry_after: Some(seconds),
-        };
-        match self {
-            Self::BadRequest => row(S::BAD_REQUEST, "bad-request", "Bad request"),
-            Self::NotFound => row(S::NOT_FOUND, "not-found", "No such path"),
-            Self::MethodNotAllowed => {
-                let title = "The path does not know this method";
-                row(S::METHOD_NOT_ALLOWED, "method-not-allowed", title)
-            }
-            Self::BodyTimeout => {
-                let title = "The body did not come in time";
-                row(S::REQUEST_TIMEOUT, "body-timeout", title)
-            }
-            Self::BodyTooLarge => {
-                let title = "The body is too large";
-                row(S::PAYLOAD_TOO_LARGE, "body-too-large", title)
-            }
-            Self::UriTooLong => {
-                let title = "The request target is too long";
-                row(S::URI_TOO_LONG, "uri-too-long", title)
-            }
-            Self::HeadersTooLarge => {
-                let status = S::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                row(status, "headers-too-large", "The headers are too large")
-            }
-            Self::Internal => row(S::INTERNAL_SERVER_ERROR, "internal", "The bridge failed"),
-            Self::Unroutable => row(S::BAD_GATEWAY, "unroutable", "No queue took the message"),
-            Self::Refused => {
-                let title = "The broker refused the publish";
-                row(S::BAD_GATEWAY, "refused-by-broker", title)
-            }
-            Self::BadReply => {
-                let title = "The reply cannot become a response";
-                row(S::BAD_GATEWAY, "bad-reply", title)
-            }
-            Self::RejectedByBroker => later("rejected-by-broker", "A queue is full", 5),
-            Self::BrokerUnavailable => {
-                later("broker-unavailable", "The broker is not connected", 5)
-            }
-            Self::BrokerBlocked => later("broker-blocked", "The broker takes no messages", 5),
-            Self::Overloaded => later("overloaded", "The bridge is at its limit", 1),
-            Self::OutcomeUnknown => {
-                let title = "The broker did not confirm in time";
-                row(S::GATEWAY_TIMEOUT, "outcome-unknown", title)
-            }
-            Self::ReplyTimeout => {
-                let title = "The reply did not come in time";
-                row(S::GATEWAY_TIMEOUT, "reply-timeout", title)
-            }
-        }
-    }
 }
 
 // === impl Problem ===
