@@ -12,6 +12,7 @@ pub mod message;
 pub mod policy;
 pub mod server;
 pub mod shutdown;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod template;

@@ -73,7 +73,7 @@ fn entry<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValu
 }
 
 /// Every type that the wire has, nested a few levels; NaN is tested by its bits elsewhere.
-fn any_value() -> impl Strategy<Value = AMQPValue> {
+pub(crate) fn any_value() -> impl Strategy<Value = AMQPValue> {
     let leaf = prop_oneof![
         Just(AMQPValue::Void),
         any::<bool>().prop_map(AMQPValue::Boolean),
@@ -106,7 +106,7 @@ fn any_value() -> impl Strategy<Value = AMQPValue> {
     })
 }
 
-fn any_name() -> impl Strategy<Value = ShortString> {
+pub(crate) fn any_name() -> impl Strategy<Value = ShortString> {
     prop_oneof![
         "[a-zA-Z0-9-]{1,20}".prop_map(|name| short(&name)),
         "\\PC{0,20}".prop_map(|name| short(&name)),

@@ -1,0 +1,39 @@
+//! Why the store cannot be opened, and why it cannot do what it was asked.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why the store's file was not opened. The file is as it was.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("the store {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    #[error("{} is not a Hareway store", .0.display())]
+    Foreign(PathBuf),
+    #[error(
+        "the store {} has format {found}; this version of Hareway reads format {expected}",
+        .path.display()
+    )]
+    Version {
+        path: PathBuf,
+        found: u64,
+        expected: u64,
+    },
+    #[error("the store {} is damaged: {reason}", .path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("the store {} cannot be opened: {error}", .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// The route's records take all the bytes they may.
+    #[error("the route's part of the store is full")]
+    Full,
+    /// The file cannot be written or read at this time. Nothing was promised, but what was asked
+    /// may have been done: the disk may fail after it has written.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,88 @@
+//! The store as the rest of the program sees it.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    StoreError,
+    command::{Commands, QUEUE},
+    commit::Commit,
+    file::Place,
+    spool::{Spool, Usage},
+    state::State,
+};
+use crate::config::model;
+
+/// A store that is open; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(super) commands: Commands,
+    state: Arc<State>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, or makes one there. Blocks: after a crash the whole file is
+    /// read.
+    ///
+    /// # Errors
+    /// The file is in use, is no store, has another format, is damaged or cannot be read; it is
+    /// left as it was.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::start(Place::in_folder(folder)?)
+    }
+
+    pub(super) fn start(place: Place) -> Result<Self, StoreError> {
+        let path = place.path().to_owned();
+        let (database, totals) = place.open()?;
+        let state = Arc::new(State::new());
+        state.load(totals);
+        let (queue, commands) = sync_channel(QUEUE);
+        let commit = Commit::new(commands, place, state.clone(), database);
+        thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || commit.run())
+            .map_err(|error| StoreError::Io { path, error })?;
+        Ok(Self {
+            commands: Commands::new(queue),
+            state,
+        })
+    }
+
+    /// The spool of a route.
+    pub fn spool(&self, route: &Arc<str>, limits: &model::Spool) -> Spool {
+        Spool::new(
+            route.clone(),
+            limits.max_bytes,
+            self.commands.clone(),
+            self.state.line(route),
+        )
+    }
+
+    /// The routes that have a spool or have messages from a time when they had one.
+    pub fn spooled(&self) -> Vec<(Arc<str>, Usage)> {
+        let lines = self.state.lines().into_iter();
+        lines
+            .map(|(route, totals)| (route, totals.usage()))
+            .collect()
+    }
+
+    /// Whether the file can be written at this time.
+    pub fn is_up(&self) -> bool {
+        self.state.is_up()
+    }
+
+    /// Follows [`Store::is_up`].
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.state.watch()
+    }
+
+    /// Does what was asked before, and closes the file; everything from then on is refused.
+    pub async fn close(&self) {
+        self.commands.close().await;
+    }
+}

@@ -1,0 +1,21 @@
+//! What outlives a restart: the spools of accept routes, in one file.
+//!
+//! The file is a redb database, and this folder is the only one that knows it. One thread owns the
+//! database: it takes commands from a bounded queue, does all that are there in one transaction,
+//! and answers them once that is committed and synced.
+
+mod command;
+mod commit;
+mod error;
+mod file;
+mod handle;
+mod record;
+mod spool;
+mod state;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Refused, StoreError};
+pub use handle::Store;
+pub use spool::{Apart, Entry, Spool, Usage};

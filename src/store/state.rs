@@ -1,0 +1,82 @@
+//! What is known about the store without asking its thread.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use super::spool::Totals;
+
+/// Shared by the handles and the thread.
+#[derive(Debug)]
+pub(super) struct State {
+    up: watch::Sender<bool>,
+    lines: Mutex<HashMap<Arc<str>, Arc<Line>>>,
+}
+
+/// The figures of one route's spool, as they are on the disk.
+#[derive(Debug, Default)]
+pub(super) struct Line(Mutex<Totals>);
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            up: watch::Sender::new(true),
+            lines: Mutex::default(),
+        }
+    }
+
+    /// Whether commands are being done.
+    pub(super) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
+    pub(super) fn set_up(&self, up: bool) {
+        self.up
+            .send_if_modified(|now| std::mem::replace(now, up) != up);
+    }
+
+    /// Takes the figures of a file that was just opened.
+    pub(super) fn load(&self, totals: Vec<(Arc<str>, Totals)>) {
+        let mut lines = lock(&self.lines);
+        lines.values().for_each(|line| line.set(Totals::default()));
+        for (route, totals) in totals {
+            lines.entry(route).or_default().set(totals);
+        }
+    }
+
+    pub(super) fn line(&self, route: &Arc<str>) -> Arc<Line> {
+        lock(&self.lines).entry(route.clone()).or_default().clone()
+    }
+
+    /// Every route that is or was spooled, in the order of their names.
+    pub(super) fn lines(&self) -> Vec<(Arc<str>, Totals)> {
+        let mut lines: Vec<_> = lock(&self.lines)
+            .iter()
+            .map(|(route, line)| (route.clone(), line.get()))
+            .collect();
+        lines.sort_by(|(left, _), (right, _)| left.cmp(right));
+        lines
+    }
+}
+
+impl Line {
+    pub(super) fn get(&self) -> Totals {
+        *lock(&self.0)
+    }
+
+    pub(super) fn set(&self, totals: Totals) {
+        *lock(&self.0) = totals;
+    }
+}
+
+/// The values are whole between any two statements, so a lock that a panic left is as good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,53 @@
+//! The tables of the file, and a transaction that writes to them.
+
+use redb::{TableDefinition, WriteTransaction};
+
+use super::spool;
+
+/// By which a file is known as a Hareway store of a certain format.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("hareway");
+const FORMAT: &str = "format";
+/// The format that this version reads and writes.
+pub(super) const FORMAT_VERSION: u64 = 1;
+
+/// A write transaction as commands see it: the tables stay open from one to the next.
+pub(super) struct Writing<'t> {
+    transaction: &'t WriteTransaction,
+    spool: Option<spool::Tables<'t>>,
+}
+
+impl<'t> Writing<'t> {
+    pub(super) fn new(transaction: &'t WriteTransaction) -> Self {
+        Self {
+            transaction,
+            spool: None,
+        }
+    }
+
+    pub(super) fn spool(&mut self) -> Result<&mut spool::Tables<'t>, redb::Error> {
+        let tables = match self.spool.take() {
+            Some(tables) => tables,
+            None => spool::Tables::open(self.transaction)?,
+        };
+        Ok(self.spool.insert(tables))
+    }
+}
+
+/// Makes every table that there is not yet, and marks the file.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction
+        .open_table(META)?
+        .insert(FORMAT, FORMAT_VERSION)?;
+    spool::Tables::open(transaction)?;
+    Ok(())
+}
+
+/// The format of the file; `None`: it is no store.
+pub(super) fn format(transaction: &redb::ReadTransaction) -> Result<Option<u64>, redb::Error> {
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
+    Ok(meta.get(FORMAT)?.map(|found| found.value()))
+}
