@@ -194,13 +194,14 @@ fn parse_rate(text: &str) -> Option<Duration> {
 }
 
 pub(super) fn boolean(node: &Node, out: &mut Diagnostics) -> Option<bool> {
-    read(
-        node,
-        "`true` or `false`",
-        "write `true` or `false`",
-        out,
-        |text| text.parse().ok(),
-    )
+    switch(node, "write `true` or `false`", out)
+}
+
+/// The same, where `help` has more to offer.
+pub(super) fn switch(node: &Node, help: &str, out: &mut Diagnostics) -> Option<bool> {
+    read(node, "`true` or `false`", help, out, |text| {
+        text.parse().ok()
+    })
 }
 
 pub(super) fn integer<T>(node: &Node, low: T, high: T, out: &mut Diagnostics) -> Option<T>

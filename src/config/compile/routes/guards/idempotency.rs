@@ -36,7 +36,8 @@ pub(super) fn idempotency(
         max_bytes: 256 * MIB,
     };
     if !matches!(node.value, Value::Map(_)) {
-        return values::boolean(node, out)?.then_some(idempotency);
+        let help = "write `true`, `false`, or a map such as `{ key: \"{json:/event/id}\" }`";
+        return values::switch(node, help, out)?.then_some(idempotency);
     }
     let mut section = Section::open(node, "routes.*.idempotency", out)?;
     let key = section.get("key", out);

@@ -66,7 +66,8 @@ pub(super) fn spool<'a>(
 
 fn read(node: &Node, path: &str, base: &Spool, out: &mut Diagnostics) -> Option<Spool> {
     if !matches!(node.value, Value::Map(_)) {
-        return values::boolean(node, out)?.then(|| base.clone());
+        let help = "write `true`, `false`, or a map such as `{ max_bytes: 1GiB }`";
+        return values::switch(node, help, out)?.then(|| base.clone());
     }
     let mut section = Section::open(node, path, out)?;
     let max_bytes = section.get("max_bytes", out);
