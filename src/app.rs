@@ -17,7 +17,7 @@ use crate::{
     ingress::Ingress,
     shutdown::Shutdown,
     task,
-    telemetry::{Metrics, Side},
+    telemetry::{self, Metrics, Side},
 };
 
 /// How long a part may take to end once it has been told to drop everything.
@@ -88,6 +88,7 @@ impl App {
     pub fn build(config: Config, listeners: Listeners) -> Result<Self, AppError> {
         let config = Arc::new(config);
         let metrics = Metrics::new()?;
+        telemetry::limits::expose(&config, &metrics);
         let buffer = Buffer::new(config.buffer_limit);
         let mut broker = Broker::new(&config, &metrics);
         let publisher = broker.publisher();

@@ -86,6 +86,11 @@ const LIMIT_USED_RATIO: Definition = Definition {
     help: "How much of a limit is used, from 0 to 1.",
     labels: &["limit"],
 };
+const ROUTE_LIMIT: Definition = Definition {
+    name: "hareway_route_limit",
+    help: "What a route allows at most: in_flight and waiting_replies in calls, spool_bytes in bytes.",
+    labels: &["route", "limit"],
+};
 const BROKER_UP: Definition = Definition {
     name: "hareway_broker_up",
     help: "1 while the broker is usable.",
@@ -153,6 +158,7 @@ pub struct Metrics {
     skipped_headers: IntCounterVec,
     parked_messages: IntGaugeVec,
     limit_used: GaugeVec,
+    route_limits: IntGaugeVec,
     detached: Detached,
     /// 1 while both connections are up and everything is consumed.
     pub broker_up: IntGauge,
@@ -232,6 +238,7 @@ impl Metrics {
             parked_messages: family.gauges(PARKED_MESSAGES)?,
             detached: Detached::new()?,
             limit_used: family.ratios(LIMIT_USED_RATIO)?,
+            route_limits: family.gauges(ROUTE_LIMIT)?,
             broker_up: family.gauge(BROKER_UP)?,
             broker_blocked: family.gauge(BROKER_BLOCKED)?,
             broker_sessions: family.counter(BROKER_SESSIONS_TOTAL)?,
@@ -285,6 +292,13 @@ impl Metrics {
     /// The gauge of one limit, such as `connections`; set it between 0 and 1.
     pub fn limit(&self, name: &str) -> Gauge {
         self.limit_used.with_label_values(&[name])
+    }
+
+    /// What a route allows at most of something that a gauge counts.
+    pub fn route_limit(&self, route: &str, limit: &str, most: u64) {
+        self.route_limits
+            .with_label_values(&[route, limit])
+            .set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 
     pub fn parked(&self, queue: &str) -> IntGauge {

@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+pub mod limits;
 pub mod logs;
 pub mod metrics;
 
