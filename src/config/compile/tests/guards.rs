@@ -224,3 +224,92 @@ fn what_stands_around_a_route_is_in_what_it_guarantees() {
         ]
     );
 }
+
+/// Every message about a text, errors and doubts alike.
+fn said(text: &str) -> Vec<String> {
+    let (_, diagnostics) = compile(text);
+    diagnostics.iter().map(|one| one.message.clone()).collect()
+}
+
+#[test]
+fn what_is_no_rate() {
+    for rate in [
+        "0/s",
+        "100",
+        "/s",
+        "1.5/s",
+        "-1/s",
+        "1/0s",
+        "1/5",
+        "1/s/s",
+        "2000000/s",
+        "1/500d",
+        "99999999999/s",
+    ] {
+        let text = format!(
+            "routes: {{ r: {{ from: {{ amqp: q }}, to: {{ http: 'http://a' }}, limits: {{ rate: {rate} }} }} }}"
+        );
+        assert_eq!(said(&text), [format!("`{rate}` is not a rate")]);
+    }
+}
+
+#[test]
+fn a_concurrency_has_the_bounds_of_its_side() {
+    let with = |from: &str, to: &str, most: u32| {
+        format!(
+            "queues: {{ q: {{}} }}\nroutes: {{ r: {{ from: {{ {from} }}, to: {{ {to} }}, limits: {{ concurrency: {most} }} }} }}"
+        )
+    };
+    let (queue, call) = ("amqp: q", "http: 'POST /'");
+    let backend = "http: 'http://a'";
+    assert_eq!(said(&with(queue, backend, 10_000)), [""; 0]);
+    assert_eq!(said(&with(call, queue, 1_000_000)), [""; 0]);
+    let wrong = "`10001` is not a whole number from 1 to 10000";
+    assert_eq!(said(&with(queue, backend, 10_001)), [wrong]);
+    let wrong = "`0` is not a whole number from 1 to 1000000";
+    assert_eq!(said(&with(call, queue, 0)), [wrong]);
+}
+
+#[test]
+fn a_prefetch_fits_both_the_concurrency_and_the_rate() {
+    let with = |queue: &str| {
+        let (_, diagnostics) = compile(&format!(
+            "routes: {{ r: {{ from: {{ amqp: {{ queue: q, {queue} }} }}, to: {{ http: 'http://a' }}, limits: {{ rate: 1/m }} }} }}"
+        ));
+        let helps = diagnostics.iter().filter_map(|one| one.help.clone());
+        let helps = helps.map(|help| help.split([';', ':']).next().unwrap_or_default().to_owned());
+        helps.collect::<Vec<_>>()
+    };
+    assert_eq!(with("prefetch: 11"), ["write `prefetch"]);
+    assert_eq!(with("prefetch: 10"), [""; 0]);
+    assert_eq!(with("concurrency: 20, prefetch: 20").len(), 1);
+    assert_eq!(with("concurrency: 20, prefetch: 15").len(), 2);
+}
+
+#[test]
+fn a_circle_of_parked_messages_is_said_once() {
+    let circle = "these routes park into each other's queues: a message that fails in all of them goes round for ever";
+    let route = |name: &str, queue: &str, park: &str| {
+        format!(
+            "  {name}: {{ from: {{ amqp: {{ queue: {queue}, shared: true }} }}, to: {{ http: 'http://a' }}, park: {park} }}\n"
+        )
+    };
+    let all = |routes: &[String]| said(&format!("routes:\n{}", routes.concat()));
+    let (a, b) = (route("a", "qa", "qb"), route("b", "qb", "qc"));
+    assert_eq!(all(&[a.clone(), b.clone()]), [""; 0]);
+    let back = route("c", "qc", "qa");
+    assert_eq!(all(&[a.clone(), b.clone(), back]), [circle]);
+    // By the second reader of a queue, which has a way on where the first has none.
+    let end = route("end", "qc", "qd");
+    let other = route("other", "qc", "qa");
+    assert_eq!(all(&[a, b, end, other]), [circle]);
+}
+
+#[test]
+fn a_spool_beside_messages_that_the_broker_forgets_is_doubted_wherever_it_stands() {
+    let route = "queues: { q: {} }\nroutes: { r: { from: { http: 'POST /' }, to: { amqp: { queue: q, persistent: false } } } }";
+    let doubt = "what is spooled survives a restart here, but not one of the broker";
+    assert_eq!(said(route).len(), 1);
+    let everywhere = said(&format!("spool: true\n{route}"));
+    assert_eq!(everywhere.iter().filter(|said| *said == doubt).count(), 1);
+}
