@@ -66,12 +66,9 @@ fn describe_inbound(inbound: &Inbound) -> (&'static str, String, String, String)
     let from = format!("{method} {}", inbound.source.path.text);
     let to = amqp_target(&inbound.target);
     let (flow, mut guarantee) = match &inbound.answer {
-        Answer::Accepted(accepted) => ("accept", accept_guarantee(&inbound.target, accepted)),
+        Answer::Accepted(accepted) => ("accept", accept_guarantee(inbound, accepted)),
         Answer::Reply(reply) => ("request/reply", reply_guarantee(reply)),
     };
-    if inbound.spool.is_some() {
-        guarantee += "; spooled on disk while the broker is away";
-    }
     if let Some(idempotency) = &inbound.idempotency {
         let ttl = time(idempotency.ttl);
         guarantee += &format!("; repeated calls are answered once, within {ttl}");
@@ -80,7 +77,8 @@ fn describe_inbound(inbound: &Inbound) -> (&'static str, String, String, String)
     (flow, from, to, guarantee)
 }
 
-fn accept_guarantee(target: &AmqpTarget, accepted: &Accepted) -> String {
+fn accept_guarantee(inbound: &Inbound, accepted: &Accepted) -> String {
+    let target = &inbound.target;
     let status = accepted.status.as_u16();
     let routed = match target.unroutable {
         Unroutable::Refuse => "confirmed the message and put it into a queue",
@@ -91,7 +89,11 @@ fn accept_guarantee(target: &AmqpTarget, accepted: &Accepted) -> String {
     } else {
         "; it does not survive a restart of the broker"
     };
-    format!("{status} only after the broker has {routed}{kept}")
+    let spooled = match &inbound.spool {
+        Some(_) => ", or it is spooled on disk while the broker is away",
+        None => "",
+    };
+    format!("{status} only after the broker has {routed}{spooled}{kept}")
 }
 
 fn reply_guarantee(reply: &Reply) -> String {

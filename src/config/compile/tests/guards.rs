@@ -218,7 +218,7 @@ fn what_stands_around_a_route_is_in_what_it_guarantees() {
     assert_eq!(
         guarantees,
         [
-            "202 only after the broker has confirmed the message and put it into a queue; spooled on disk while the broker is away; repeated calls are answered once, within 2h; at most 3 calls at once and 90 calls per minute, 429 beyond",
+            "202 only after the broker has confirmed the message and put it into a queue, or it is spooled on disk while the broker is away; repeated calls are answered once, within 2h; at most 3 calls at once and 90 calls per minute, 429 beyond",
             "at least once; tried again after 1s, then parked in `hareway.parked.r`; paused while the backend is down",
             "at least once; tried again after 1s, then parked in `hareway.parked.s`; 6 calls per hour",
         ]
