@@ -220,8 +220,8 @@ impl Commit {
 
     fn reopen(&mut self) {
         match catch_unwind(AssertUnwindSafe(|| self.place.open())) {
-            Ok(Ok((database, totals))) => {
-                self.state.load(totals);
+            Ok(Ok((database, figures))) => {
+                self.state.load(figures);
                 self.database = Some(database);
             }
             Ok(Err(error)) => self.note(error.to_string()),

@@ -3,14 +3,13 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
 
 use super::{
-    StoreError, spool,
-    spool::Totals,
+    StoreError, answers, spool,
+    state::Figures,
     tables::{self, FORMAT_VERSION},
 };
 
@@ -27,8 +26,8 @@ pub(super) struct Place {
     path: PathBuf,
 }
 
-/// A database, and the figures of its spools.
-pub(super) type Opened = (Database, Vec<(Arc<str>, Totals)>);
+/// A database, and its figures.
+pub(super) type Opened = (Database, Figures);
 
 impl Place {
     /// The store's file in `folder`, which is made where it is missing.
@@ -64,8 +63,8 @@ impl Place {
                 });
             }
         }
-        let totals = prepare(&database).map_err(|error| self.error(error))?;
-        Ok((database, totals))
+        let figures = prepare(&database).map_err(|error| self.error(error))?;
+        Ok((database, figures))
     }
 
     fn look(&self, database: &Database) -> Result<Option<u64>, StoreError> {
@@ -113,12 +112,15 @@ impl fmt::Display for Place {
     }
 }
 
-fn prepare(database: &Database) -> Result<Vec<(Arc<str>, Totals)>, redb::Error> {
+fn prepare(database: &Database) -> Result<Figures, redb::Error> {
     let transaction = database.begin_write()?;
     tables::create(&transaction)?;
-    let totals = spool::Tables::open(&transaction)?.all()?;
+    let figures = Figures {
+        spools: spool::Tables::open(&transaction)?.all()?,
+        answers: answers::Tables::open(&transaction)?.all()?,
+    };
     transaction.commit()?;
-    Ok(totals)
+    Ok(figures)
 }
 
 /// Writes as much as shows that there is room, and takes it away again.

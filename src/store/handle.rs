@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     StoreError,
+    answers::Answers,
     command::{Commands, QUEUE},
     commit::Commit,
     file::Place,
@@ -22,7 +23,7 @@ use crate::config::model;
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) commands: Commands,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
 }
 
 impl Store {
@@ -38,9 +39,9 @@ impl Store {
 
     pub(super) fn start(place: Place) -> Result<Self, StoreError> {
         let path = place.path().to_owned();
-        let (database, totals) = place.open()?;
+        let (database, figures) = place.open()?;
         let state = Arc::new(State::new());
-        state.load(totals);
+        state.load(figures);
         let (queue, commands) = sync_channel(QUEUE);
         let commit = Commit::new(commands, place, state.clone(), database);
         thread::Builder::new()
@@ -60,6 +61,16 @@ impl Store {
             limits.max_bytes,
             self.commands.clone(),
             self.state.line(route),
+        )
+    }
+
+    /// The keys of a route's calls, and the answers to them.
+    pub fn answers(&self, route: &Arc<str>, settings: &model::Idempotency) -> Answers {
+        Answers::new(
+            route.clone(),
+            settings.max_bytes,
+            self.commands.clone(),
+            self.state.answers.of(route),
         )
     }
 

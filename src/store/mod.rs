@@ -1,9 +1,11 @@
-//! What outlives a restart: the spools of accept routes, in one file.
+//! What outlives a restart: the spools of accept routes, and the first answers to calls that may be
+//! repeated, in one file.
 //!
 //! The file is a redb database, and this folder is the only one that knows it. One thread owns the
 //! database: it takes commands from a bounded queue, does all that are there in one transaction,
 //! and answers them once that is committed and synced.
 
+mod answers;
 mod command;
 mod commit;
 mod error;
@@ -16,6 +18,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{Answer, Answers, Begin, Begun, Digest, Kept};
 pub use error::{Refused, StoreError};
 pub use handle::Store;
 pub use spool::{Apart, Entry, Spool, Usage};

@@ -7,13 +7,24 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::spool::Totals;
+use super::{
+    answers::{Kept, Tallies},
+    spool::Totals,
+};
+
+/// The figures of a file that was just opened, by route.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) spools: Vec<(Arc<str>, Totals)>,
+    pub(super) answers: Vec<(Arc<str>, Kept)>,
+}
 
 /// Shared by the handles and the thread.
 #[derive(Debug)]
 pub(super) struct State {
     up: watch::Sender<bool>,
     lines: Mutex<HashMap<Arc<str>, Arc<Line>>>,
+    pub(super) answers: Tallies,
 }
 
 /// The figures of one route's spool, as they are on the disk.
@@ -25,6 +36,7 @@ impl State {
         Self {
             up: watch::Sender::new(true),
             lines: Mutex::default(),
+            answers: Tallies::default(),
         }
     }
 
@@ -43,10 +55,11 @@ impl State {
     }
 
     /// Takes the figures of a file that was just opened.
-    pub(super) fn load(&self, totals: Vec<(Arc<str>, Totals)>) {
+    pub(super) fn load(&self, figures: Figures) {
+        self.answers.load(figures.answers);
         let mut lines = lock(&self.lines);
         lines.values().for_each(|line| line.set(Totals::default()));
-        for (route, totals) in totals {
+        for (route, totals) in figures.spools {
             lines.entry(route).or_default().set(totals);
         }
     }

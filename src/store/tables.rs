@@ -2,7 +2,7 @@
 
 use redb::{TableDefinition, WriteTransaction};
 
-use super::spool;
+use super::{answers, spool};
 
 /// By which a file is known as a Hareway store of a certain format.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("hareway");
@@ -14,6 +14,7 @@ pub(super) const FORMAT_VERSION: u64 = 1;
 pub(super) struct Writing<'t> {
     transaction: &'t WriteTransaction,
     spool: Option<spool::Tables<'t>>,
+    answers: Option<answers::Tables<'t>>,
 }
 
 impl<'t> Writing<'t> {
@@ -21,6 +22,7 @@ impl<'t> Writing<'t> {
         Self {
             transaction,
             spool: None,
+            answers: None,
         }
     }
 
@@ -31,6 +33,14 @@ impl<'t> Writing<'t> {
         };
         Ok(self.spool.insert(tables))
     }
+
+    pub(super) fn answers(&mut self) -> Result<&mut answers::Tables<'t>, redb::Error> {
+        let tables = match self.answers.take() {
+            Some(tables) => tables,
+            None => answers::Tables::open(self.transaction)?,
+        };
+        Ok(self.answers.insert(tables))
+    }
 }
 
 /// Makes every table that there is not yet, and marks the file.
@@ -39,6 +49,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
         .open_table(META)?
         .insert(FORMAT, FORMAT_VERSION)?;
     spool::Tables::open(transaction)?;
+    answers::Tables::open(transaction)?;
     Ok(())
 }
 

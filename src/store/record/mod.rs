@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use lapin::BasicProperties;
 
-use self::reader::Reader;
+pub(super) use self::reader::Reader;
 use crate::message::Publish;
 
 const VERSION: u8 = 1;
@@ -87,7 +87,8 @@ pub(super) fn time(microseconds: u64) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-fn seal(record: &mut [u8]) -> Option<()> {
+/// Puts the CRC of the rest into a record's first four bytes.
+pub(super) fn seal(record: &mut [u8]) -> Option<()> {
     let (crc, rest) = record.split_first_chunk_mut::<CRC_BYTES>()?;
     *crc = crc32fast::hash(rest).to_le_bytes();
     Some(())
