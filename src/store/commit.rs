@@ -2,7 +2,6 @@
 //! only then answered.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -18,7 +17,8 @@ use tracing::{error, info};
 use super::{
     Refused,
     command::{Command, Effect, Envelope, Read, Write},
-    file::{self, Place},
+    error::panicked,
+    file::{self, Opened, Place},
     state::State,
     tables::Writing,
 };
@@ -219,23 +219,17 @@ impl Commit {
     }
 
     fn reopen(&mut self) {
-        match catch_unwind(AssertUnwindSafe(|| self.place.open())) {
-            Ok(Ok((database, figures))) => {
+        match (self.place.open(), &mut self.trouble) {
+            (Ok(Opened { database, figures }), _) => {
                 self.state.load(figures);
                 self.database = Some(database);
             }
-            Ok(Err(error)) => self.note(error.to_string()),
-            Err(panic) => self.note(panicked(panic.as_ref())),
+            (Err(error), Some(trouble)) => trouble.reason = error.to_string(),
+            (Err(_), None) => {}
         }
         // The time that opening took is no part of the pause.
         if let Some(trouble) = &mut self.trouble {
             trouble.until = Instant::now() + trouble.pause;
-        }
-    }
-
-    fn note(&mut self, reason: String) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.reason = reason;
         }
     }
 
@@ -295,12 +289,4 @@ fn transact(database: &Database, writes: &mut [Box<dyn Write>]) -> Result<(), re
     drop(tables);
     transaction.commit()?;
     Ok(())
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("internal failure: {}", text.unwrap_or("unknown"))
 }

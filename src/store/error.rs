@@ -1,6 +1,6 @@
 //! Why the store cannot be opened, and why it cannot do what it was asked.
 
-use std::{io, path::PathBuf};
+use std::{any::Any, io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -36,4 +36,13 @@ pub enum Refused {
     /// may have been done: the disk may fail after it has written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+}
+
+/// What a panic said.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("internal failure: {}", text.unwrap_or("unknown"))
 }

@@ -1,14 +1,25 @@
 //! The file: how it is made, recognised and opened.
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError,
+    TableDefinition, backends::FileBackend,
+};
+
+use uuid::Uuid;
 
 use super::{
-    StoreError, answers, spool,
+    StoreError, answers,
+    error::panicked,
+    gate::Gate,
+    spool,
     state::Figures,
     tables::{self, FORMAT_VERSION},
 };
@@ -21,40 +32,66 @@ const CACHE_BYTES: usize = 16 << 20;
 const PROBE_BYTES: usize = 256 << 10;
 const PROBE: TableDefinition<'_, (), &[u8]> = TableDefinition::new("probe");
 
+type Backend = Box<dyn StorageBackend>;
+type OpenBackend = Box<dyn Fn(&Path) -> io::Result<Backend> + Send>;
+
 /// Where the database is.
 pub(super) struct Place {
     path: PathBuf,
+    open: OpenBackend,
 }
 
 /// A database, and its figures.
-pub(super) type Opened = (Database, Figures);
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) figures: Figures,
+}
 
 impl Place {
-    /// The store's file in `folder`, which is made where it is missing.
+    /// The store's file in `folder`. Both are made where they are missing.
     pub(super) fn in_folder(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(NAME);
-        match fs::create_dir_all(folder) {
-            Ok(()) => Ok(Self { path }),
-            Err(error) => Err(StoreError::Io { path, error }),
-        }
+        let place = Self::new(folder.join(NAME), open_file);
+        place.make(folder).map_err(|error| place.error(error))?;
+        Ok(place)
+    }
+
+    /// A place of which `open` gives the bytes; they are a store already.
+    pub(super) fn new(
+        path: PathBuf,
+        open: impl Fn(&Path) -> io::Result<Backend> + Send + 'static,
+    ) -> Self {
+        let open = Box::new(open);
+        Self { path, open }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the database and makes what is missing in it.
+    /// Opens the database, and makes what tables are missing in it.
     pub(super) fn open(&self) -> Result<Opened, StoreError> {
-        let is_new = !self.path.try_exists().map_err(|error| self.io(error))?;
+        // The database engine takes some kinds of damage for its own mistakes.
+        catch_unwind(AssertUnwindSafe(|| self.try_open())).unwrap_or_else(|panic| {
+            Err(StoreError::Damaged {
+                path: self.path.clone(),
+                reason: panicked(panic.as_ref()),
+            })
+        })
+    }
+
+    fn try_open(&self) -> Result<Opened, StoreError> {
+        let file = (self.open)(&self.path).map_err(|error| self.io(error))?;
+        // The database would make itself at home in an empty file.
+        if file.len().map_err(|error| self.io(error))? == 0 {
+            return Err(StoreError::Foreign(self.path.clone()));
+        }
+        let (gate, key) = Gate::new(file).map_err(|error| self.io(error))?;
         let database = Builder::new()
             .set_cache_size(CACHE_BYTES)
-            .create(&self.path)
+            .create_with_backend(gate)
             .map_err(|error| self.refusal(error))?;
-        let found = self.look(&database)?;
-        match found {
+        match format(&database).map_err(|error| self.error(error))? {
             Some(FORMAT_VERSION) => {}
-            None if is_new => {}
-            None => return Err(StoreError::Foreign(self.path.clone())),
             Some(found) => {
                 return Err(StoreError::Version {
                     path: self.path.clone(),
@@ -62,17 +99,48 @@ impl Place {
                     expected: FORMAT_VERSION,
                 });
             }
+            None => return Err(StoreError::Foreign(self.path.clone())),
         }
+        key.open().map_err(|error| self.io(error))?;
         let figures = prepare(&database).map_err(|error| self.error(error))?;
-        Ok((database, figures))
+        Ok(Opened { database, figures })
     }
 
-    fn look(&self, database: &Database) -> Result<Option<u64>, StoreError> {
-        let transaction = database
-            .begin_read()
-            .map_err(|error| self.error(error.into()))?;
-        tables::format(&transaction).map_err(|error| self.error(error))
+    /// Makes an empty store where there is none. It gets its name when it is complete, and never
+    /// takes the name from another: two processes may start at once.
+    fn make(&self, folder: &Path) -> Result<(), redb::Error> {
+        fs::create_dir_all(folder)?;
+        if self.path.try_exists()? {
+            return Ok(());
+        }
+        let draft = self.path.with_extension(Uuid::new_v4().to_string());
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&draft)?;
+        let made = FileBackend::new(file)
+            .map_err(redb::Error::from)
+            .and_then(initialise)
+            .and_then(|()| Ok(self.name(&draft)?));
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => made?,
+        }
+        Ok(File::open(folder)?.sync_all()?)
     }
+
+    fn name(&self, draft: &Path) -> io::Result<()> {
+        match fs::hard_link(draft, &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Some file systems have no hard links. Renaming is as good, as long as nobody else
+            // starts at the same moment.
+            Err(_) if !self.path.try_exists()? => fs::rename(draft, &self.path),
+            other => other,
+        }
+    }
+
+    // === Errors ===
 
     fn refusal(&self, error: DatabaseError) -> StoreError {
         let path = self.path.clone();
@@ -83,6 +151,13 @@ impl Place {
                 if error.kind() == io::ErrorKind::InvalidData =>
             {
                 StoreError::Foreign(path)
+            }
+            // The file ends before its head says.
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                let reason = "it is cut short".to_owned();
+                StoreError::Damaged { path, reason }
             }
             other => self.error(other.into()),
         }
@@ -112,15 +187,15 @@ impl fmt::Display for Place {
     }
 }
 
-fn prepare(database: &Database) -> Result<Figures, redb::Error> {
+/// Makes an empty store of an empty file.
+pub(super) fn initialise(file: impl StorageBackend) -> Result<(), redb::Error> {
+    let database = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(file)?;
     let transaction = database.begin_write()?;
     tables::create(&transaction)?;
-    let figures = Figures {
-        spools: spool::Tables::open(&transaction)?.all()?,
-        answers: answers::Tables::open(&transaction)?.all()?,
-    };
     transaction.commit()?;
-    Ok(figures)
+    Ok(())
 }
 
 /// Writes as much as shows that there is room, and takes it away again.
@@ -128,10 +203,36 @@ pub(super) fn probe(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction
         .open_table(PROBE)?
-        .insert((), [0; PROBE_BYTES].as_slice())?;
+        .insert((), vec![0; PROBE_BYTES].as_slice())?;
     transaction.commit()?;
     let transaction = database.begin_write()?;
     transaction.delete_table(PROBE)?;
     transaction.commit()?;
     Ok(())
+}
+
+fn open_file(path: &Path) -> io::Result<Backend> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    match FileBackend::new(file) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    tables::format(&database.begin_read()?)
+}
+
+/// Writes only where a table is missing: a full disk must not keep the store from being opened.
+fn prepare(database: &Database) -> Result<Figures, redb::Error> {
+    if !tables::are_there(&database.begin_read()?)? {
+        let transaction = database.begin_write()?;
+        tables::create(&transaction)?;
+        transaction.commit()?;
+    }
+    let transaction = database.begin_read()?;
+    Ok(Figures {
+        spools: spool::totals(&transaction)?,
+        answers: answers::kept(&transaction)?,
+    })
 }

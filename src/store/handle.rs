@@ -13,7 +13,7 @@ use super::{
     answers::Answers,
     command::{Commands, QUEUE},
     commit::Commit,
-    file::Place,
+    file::{Opened, Place},
     spool::{Spool, Usage},
     state::State,
 };
@@ -39,7 +39,7 @@ impl Store {
 
     pub(super) fn start(place: Place) -> Result<Self, StoreError> {
         let path = place.path().to_owned();
-        let (database, figures) = place.open()?;
+        let Opened { database, figures } = place.open()?;
         let state = Arc::new(State::new());
         state.load(figures);
         let (queue, commands) = sync_channel(QUEUE);

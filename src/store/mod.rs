@@ -10,6 +10,7 @@ mod command;
 mod commit;
 mod error;
 mod file;
+mod gate;
 mod handle;
 mod record;
 mod spool;

@@ -1,6 +1,8 @@
 //! The tables of the file, and a transaction that writes to them.
 
-use redb::{TableDefinition, WriteTransaction};
+use std::collections::HashSet;
+
+use redb::{ReadTransaction, TableDefinition, TableHandle, WriteTransaction};
 
 use super::{answers, spool};
 
@@ -43,6 +45,16 @@ impl<'t> Writing<'t> {
     }
 }
 
+/// Whether nothing is missing of what [`create`] makes.
+pub(super) fn are_there(transaction: &ReadTransaction) -> Result<bool, redb::Error> {
+    let there: HashSet<String> = transaction
+        .list_tables()?
+        .map(|table| table.name().to_owned())
+        .collect();
+    let mut wanted = spool::TABLES.iter().chain(&answers::TABLES);
+    Ok(wanted.all(|name| there.contains(*name)))
+}
+
 /// Makes every table that there is not yet, and marks the file.
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction
@@ -54,7 +66,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
 }
 
 /// The format of the file; `None`: it is no store.
-pub(super) fn format(transaction: &redb::ReadTransaction) -> Result<Option<u64>, redb::Error> {
+pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u64>, redb::Error> {
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
         Err(redb::TableError::Storage(error)) => return Err(error.into()),

@@ -20,7 +20,7 @@ use lapin::types::ShortString;
 
 pub use self::handle::Answers;
 pub(super) use self::{
-    tables::Tables,
+    tables::{TABLES, Tables, kept},
     tally::{Tallies, Tally},
 };
 

@@ -9,6 +9,8 @@ use tracing::error;
 use super::{Answer, Begin, Begun, Digest, Kept, record::Record};
 use crate::store::record::microseconds;
 
+/// The names of the tables below.
+pub(crate) const TABLES: [&str; 3] = ["answers", "answers.expiry", "answers.kept"];
 /// By route and key: the record.
 const ANSWERS: TableDefinition<'_, (&str, &Digest), &[u8]> = TableDefinition::new("answers");
 /// By route, time in microseconds since the Unix epoch, and key: what expires then.
@@ -49,15 +51,6 @@ impl<'t> Tables<'t> {
             expiry: transaction.open_table(EXPIRY)?,
             kept: transaction.open_table(KEPT)?,
         })
-    }
-
-    pub(crate) fn all(&self) -> Result<Vec<(Arc<str>, Kept)>, redb::Error> {
-        let mut all = Vec::new();
-        for row in self.kept.iter()? {
-            let (route, kept) = row?;
-            all.push((route.value().into(), Kept::from_row(kept.value())));
-        }
-        Ok(all)
     }
 
     /// Looks a key up, and begins it where it is new.
@@ -145,7 +138,7 @@ impl<'t> Tables<'t> {
     pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<Swept, redb::Error> {
         let mut changed = Vec::new();
         let mut left = most;
-        for (route, mut kept) in self.all()? {
+        for (route, mut kept) in rows(&self.kept)? {
             let swept = self.expire(&route, now, left, &mut kept)?;
             if swept > 0 {
                 changed.push((route.clone(), self.save(&route, kept)?));
@@ -264,6 +257,22 @@ impl<'t> Tables<'t> {
         self.kept.insert(route, (kept.keys, kept.bytes))?;
         Ok(kept)
     }
+}
+
+/// The figures of all routes.
+pub(crate) fn kept(transaction: &ReadTransaction) -> Result<Vec<(Arc<str>, Kept)>, redb::Error> {
+    rows(&transaction.open_table(KEPT)?)
+}
+
+fn rows(
+    kept: &impl ReadableTable<&'static str, (u64, u64)>,
+) -> Result<Vec<(Arc<str>, Kept)>, redb::Error> {
+    let mut all = Vec::new();
+    for row in kept.iter()? {
+        let (route, kept) = row?;
+        all.push((route.value().into(), Kept::from_row(kept.value())));
+    }
+    Ok(all)
 }
 
 /// What is known of a key, without beginning it; `None`: nothing, or nothing any more.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 pub use apart::Apart;
 pub use line::Spool;
-pub(super) use tables::{Tables, Totals};
+pub(super) use tables::{TABLES, Tables, Totals, totals};
 
 use crate::message::Publish;
 

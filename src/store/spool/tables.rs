@@ -8,6 +8,8 @@ use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransact
 use super::{Apart, Usage};
 use crate::store::record;
 
+/// The names of the tables below.
+pub(crate) const TABLES: [&str; 3] = ["spool.records", "spool.apart", "spool.totals"];
 /// By route and key: the records in line.
 const RECORDS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("spool.records");
 /// By route and key: when it was set apart (microseconds since the Unix epoch), why, the record.
@@ -116,15 +118,6 @@ impl<'t> Tables<'t> {
             apart: transaction.open_table(APART)?,
             totals: transaction.open_table(TOTALS)?,
         })
-    }
-
-    pub(crate) fn all(&self) -> Result<Vec<(Arc<str>, Totals)>, redb::Error> {
-        let mut all = Vec::new();
-        for row in self.totals.iter()? {
-            let (route, totals) = row?;
-            all.push((route.value().into(), Totals::from_row(totals.value())));
-        }
-        Ok(all)
     }
 
     /// Puts a record at the end of the line; `None`: it would pass `limit`.
@@ -251,6 +244,18 @@ impl<'t> Tables<'t> {
 }
 
 // === Reading ===
+
+/// The figures of all routes.
+pub(crate) fn totals(
+    transaction: &ReadTransaction,
+) -> Result<Vec<(Arc<str>, Totals)>, redb::Error> {
+    let mut all = Vec::new();
+    for row in transaction.open_table(TOTALS)?.iter()? {
+        let (route, totals) = row?;
+        all.push((route.value().into(), Totals::from_row(totals.value())));
+    }
+    Ok(all)
+}
 
 /// The records after the key `after`, oldest first: at most `most`, and no more than `bytes`
 /// except by the last one.

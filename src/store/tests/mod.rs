@@ -1,6 +1,8 @@
 //! The store's promises: what was answered is on the disk, in order, and nothing else is.
 
+mod apart;
 mod line;
+mod opening;
 
 use std::{sync::Arc, time::SystemTime};
 
