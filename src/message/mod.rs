@@ -12,6 +12,7 @@ use lapin::{
     types::{AMQPValue, ShortString},
 };
 
+pub mod copy;
 pub mod field;
 pub mod forward;
 pub mod headers;

@@ -41,3 +41,11 @@ pub const USER_ID: &str = "hareway-user-id";
 pub const CC: &str = "hareway-cc";
 /// How many of the message's own headers no longer fitted beside Hareway's.
 pub const DROPPED_HEADERS: &str = "hareway-dropped-headers";
+/// How often it has been replayed.
+pub const REPLAYS: &str = "hareway-replays";
+/// When it was replayed last (AMQP timestamp).
+pub const REPLAYED_AT: &str = "hareway-replayed-at";
+/// Failed attempts before its replays, summed up; [`ATTEMPT`] starts anew.
+pub const EARLIER_ATTEMPTS: &str = "hareway-earlier-attempts";
+/// Which look at its queue put the message back as a copy of itself.
+pub const RENEWED: &str = "hareway-renewed";

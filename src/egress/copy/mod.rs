@@ -1,28 +1,22 @@
 //! The copy of a message that waits in a retry queue or is parked.
 //!
-//! It carries its own history in `hareway-*` headers. What the broker wrote about the message stays
-//! behind: RabbitMQ silently drops a dead-lettered message whose `x-death` says that it goes round
-//! in a circle. So do the parts that would make the broker act on the copy as on a new message.
+//! It carries its own history in `hareway-*` headers.
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::StatusCode;
-use lapin::{
-    BasicProperties,
-    types::{AMQPValue, FieldTable, ShortString},
-};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::outcome::Reason;
-use crate::message::{Message, Publish, headers, names, reply::shrink, timestamp};
+use crate::message::{
+    Message, Publish,
+    copy::{self, insert, insert_text},
+    names, timestamp,
+};
 
-/// The most bytes of headers a copy may have. A message's properties are one frame, 128 KiB with
-/// RabbitMQ's settings, and one too large costs the connection: again and again, as the copy would
-/// be published again.
-const HEADERS_LIMIT: usize = 120 * 1024;
 /// The most bytes of an error's text.
 const ERROR_LIMIT: usize = 512;
-const PERSISTENT: u8 = 2;
 
 /// What has happened to a message so far.
 #[derive(Debug)]
@@ -40,10 +34,6 @@ pub(super) struct History<'a> {
 }
 
 /// The publish that puts a copy of `message` into the queue `to`, by the default exchange.
-///
-/// The message's own `expiration` must not cut its waiting short and its `user_id` would have the
-/// broker refuse the copy, so both move to headers; so do `CC` and `BCC`, by which the copy would
-/// be routed to every queue they name once more.
 pub(super) fn publish(
     message: &Message,
     id: &ShortString,
@@ -53,36 +43,13 @@ pub(super) fn publish(
     Publish {
         exchange: ShortString::default(),
         routing_key: to,
-        properties: properties(message, id, table(message, history)),
+        properties: copy::properties(message, table(message, history)).with_message_id(id.clone()),
         body: Bytes::clone(&message.body),
     }
 }
 
 fn table(message: &Message, history: &History<'_>) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in message.properties.headers().iter().flatten() {
-        let lower = name.as_str().to_ascii_lowercase();
-        let gone = headers::is_broker(&lower) || OUTDATED.contains(&name.as_str());
-        let kept_as = match name.as_str() {
-            "CC" => Some(names::CC),
-            "BCC" => None,
-            _ if gone => None,
-            other => Some(other),
-        };
-        if let Some(name) = kept_as {
-            insert(&mut table, name, value.clone());
-        }
-    }
-    let room = HEADERS_LIMIT.saturating_sub(own_size(history));
-    let dropped = shrink(&mut table, room);
-    if dropped > 0 {
-        let dropped = i64::try_from(dropped).unwrap_or(i64::MAX);
-        insert(
-            &mut table,
-            names::DROPPED_HEADERS,
-            AMQPValue::LongLongInt(dropped),
-        );
-    }
+    let mut table = copy::carried(message, &OUTDATED, own_size(history));
     write(&mut table, message, history);
     table
 }
@@ -99,11 +66,7 @@ fn write(table: &mut FieldTable, message: &Message, history: &History<'_>) {
     );
     let first = timestamp(history.first_failed_at);
     insert(table, names::FIRST_FAILED_AT, AMQPValue::Timestamp(first));
-    insert(
-        table,
-        names::LAST_ERROR,
-        AMQPValue::LongString(error.into()),
-    );
+    insert_text(table, names::LAST_ERROR, error);
     let texts = [
         (names::EXCHANGE, message.origin_exchange()),
         (names::ROUTING_KEY, message.origin_routing_key()),
@@ -111,16 +74,7 @@ fn write(table: &mut FieldTable, message: &Message, history: &History<'_>) {
         (names::ROUTE, history.route.into()),
     ];
     for (name, text) in texts {
-        insert(table, name, AMQPValue::LongString(text.as_ref().into()));
-    }
-    let moved = [
-        (names::EXPIRATION, message.properties.expiration()),
-        (names::USER_ID, message.properties.user_id()),
-    ];
-    for (name, text) in moved {
-        if let Some(text) = text {
-            insert(table, name, AMQPValue::LongString(text.as_str().into()));
-        }
+        insert_text(table, name, &text);
     }
     if let Some(status) = history.status {
         insert(
@@ -130,11 +84,7 @@ fn write(table: &mut FieldTable, message: &Message, history: &History<'_>) {
         );
     }
     if let Some((reason, at)) = history.parked {
-        insert(
-            table,
-            names::REASON,
-            AMQPValue::LongString(reason.as_str().into()),
-        );
+        insert_text(table, names::REASON, reason.as_str());
         insert(table, names::PARKED_AT, AMQPValue::Timestamp(timestamp(at)));
     }
 }
@@ -142,49 +92,6 @@ fn write(table: &mut FieldTable, message: &Message, history: &History<'_>) {
 /// More than Hareway's own headers can come to: six names of up to 255 bytes among them.
 fn own_size(history: &History<'_>) -> usize {
     4096 + history.error.len().min(ERROR_LIMIT)
-}
-
-fn properties(message: &Message, id: &ShortString, table: FieldTable) -> BasicProperties {
-    let old = &message.properties;
-    let mut new = BasicProperties::default()
-        .with_headers(table)
-        .with_message_id(id.clone())
-        .with_delivery_mode(PERSISTENT);
-    if let Some(value) = old.content_type() {
-        new = new.with_content_type(value.clone());
-    }
-    if let Some(value) = old.content_encoding() {
-        new = new.with_content_encoding(value.clone());
-    }
-    if let Some(value) = old.priority() {
-        new = new.with_priority(*value);
-    }
-    if let Some(value) = old.correlation_id() {
-        new = new.with_correlation_id(value.clone());
-    }
-    if let Some(value) = old.reply_to() {
-        new = new.with_reply_to(value.clone());
-    }
-    if let Some(value) = old.timestamp() {
-        new = new.with_timestamp(*value);
-    }
-    if let Some(value) = old.kind() {
-        new = new.with_type(value.clone());
-    }
-    if let Some(value) = old.app_id() {
-        new = new.with_app_id(value.clone());
-    }
-    if let Some(value) = old.cluster_id() {
-        new = new.with_cluster_id(value.clone());
-    }
-    new
-}
-
-fn insert(table: &mut FieldTable, name: &str, value: AMQPValue) {
-    // Names from the table itself and our own are never longer than 255 bytes.
-    if let Ok(name) = ShortString::try_new(name) {
-        table.insert(name, value);
-    }
 }
 
 fn shortened(text: &str, limit: usize) -> &str {

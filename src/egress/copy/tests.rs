@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use lapin::types::FieldArray;
+use lapin::{BasicProperties, types::FieldArray};
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::field;
+use crate::message::{copy::HEADERS_LIMIT, field};
 
 fn short(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap()
