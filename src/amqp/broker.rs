@@ -23,11 +23,7 @@ use super::{
     topology::Topology,
 };
 use crate::{
-    config::{
-        Config,
-        model::{Amqp, Park},
-        names,
-    },
+    config::{Config, model::Amqp, names},
     task,
     telemetry::Metrics,
 };
@@ -66,14 +62,6 @@ impl Broker {
     pub fn new(config: &Config, metrics: &Metrics) -> Self {
         let status = Status::new(metrics.clone());
         let (publisher, requests) = Publisher::new(config.amqp.in_flight, status.gate());
-        let parked =
-            config
-                .routes
-                .iter()
-                .filter_map(|route| match &route.deliver()?.failure.park {
-                    Park::Queue { name } => Some(name.clone()),
-                    Park::Drop | Park::Requeue => None,
-                });
         Self {
             config: Arc::new(config.amqp.clone()),
             metrics: metrics.clone(),
@@ -83,7 +71,7 @@ impl Broker {
             replies: Replies::new(&config.amqp.instance),
             topology: Arc::new(Topology::new(config)),
             subscriptions: Vec::new(),
-            parked: parked.collect(),
+            parked: config.parked_queues(),
             stages: Stages::default(),
         }
     }

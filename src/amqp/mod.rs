@@ -7,6 +7,7 @@ pub mod consumer;
 mod consuming;
 mod error;
 mod link;
+pub mod parked;
 pub mod publisher;
 mod publishing;
 pub mod replies;

@@ -9,6 +9,7 @@
 mod check;
 mod completions;
 mod output;
+mod parked;
 mod routes;
 mod run;
 mod schema;
@@ -37,6 +38,9 @@ enum Command {
     Check(check::Arguments),
     /// List the routes of a configuration.
     Routes(sources::Arguments),
+    /// See, replay and discard parked messages.
+    #[command(subcommand)]
+    Parked(Box<parked::Command>),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Arguments),
     /// Print a shell's completion script.
@@ -56,6 +60,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::command(&arguments),
         Command::Check(arguments) => check::command(&arguments),
         Command::Routes(arguments) => routes::command(&arguments),
+        Command::Parked(command) => parked::command(&command),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
     }

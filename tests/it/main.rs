@@ -31,6 +31,7 @@ mod hostile;
 mod inside;
 mod interop;
 mod ordered;
+mod parked;
 mod poison;
 mod request_reply;
 mod shutdown;

@@ -360,6 +360,20 @@ pub enum HeaderPattern {
 
 // === impls ===
 
+impl Config {
+    /// The queues into which routes park messages, each once, in the order of the routes.
+    pub fn parked_queues(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for deliver in self.routes.iter().filter_map(|route| route.deliver()) {
+            match &deliver.failure.park {
+                Park::Queue { name } if !names.contains(name) => names.push(name.clone()),
+                Park::Queue { .. } | Park::Drop | Park::Requeue => {}
+            }
+        }
+        names
+    }
+}
+
 impl Route {
     pub fn inbound(&self) -> Option<&Inbound> {
         match &self.flow {
