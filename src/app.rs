@@ -98,6 +98,7 @@ impl App {
             broker.replies(),
             &metrics,
             buffer.clone(),
+            None,
         )?;
         let client = Client::new()?;
         let mut forwarders = Vec::new();

@@ -11,6 +11,7 @@ use super::{
     draft::Draft,
     inlet::Inlet,
     respond::{self, Status},
+    spool::{self, Sent},
 };
 use crate::{
     amqp::Outcome,
@@ -29,7 +30,15 @@ pub(super) async fn accept(
     let Draft { publish, id } = draft;
     let routing_key = publish.routing_key.clone();
     let timeout = inlet.inbound.target.confirm_timeout;
-    let outcome = begin(ingress, inlet, publish, &id, timeout).await;
+    let sent = match &inlet.outbox {
+        Some(outbox) => spool::begin(ingress, inlet, outbox, publish, &id, timeout).await,
+        None => Sent::Published(begin(ingress, inlet, publish, &id, timeout).await),
+    };
+    let outcome = match sent {
+        Sent::Published(outcome) => outcome,
+        Sent::Spooled => return Ok(respond::accepted(settings, id.as_str(), Status::Spooled)),
+        Sent::Refused(kind) => return Err(respond::not_spooled(kind, id.as_str())),
+    };
     let Some(kind) = respond::refusal(&outcome) else {
         return Ok(respond::accepted(settings, id.as_str(), Status::Accepted));
     };

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use lapin::types::ShortString;
 use tokio::time::Instant;
 
+use super::spool::Outbox;
 use crate::{
     amqp::Outcome,
     config::model::{Answer, Inbound, Route, Unroutable},
@@ -23,11 +24,13 @@ const QUIET: Duration = Duration::from_secs(1);
 /// An inbound route with what it needs at hand.
 #[derive(Debug)]
 pub(super) struct Inlet {
-    pub(super) name: std::sync::Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) inbound: Inbound,
     pub(super) exchange: ShortString,
     /// Where a worker is told to reply, on request/reply routes.
     pub(super) reply_to: ShortString,
+    /// Where messages wait while the broker does not take them, on routes with a spool.
+    pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) metrics: RouteMetrics,
     last_warning: Mutex<Option<Instant>>,
     unwarned: AtomicU64,
@@ -46,6 +49,7 @@ impl Inlet {
         route: &Route,
         inbound: &Inbound,
         reply_queue: &str,
+        outbox: Option<Arc<Outbox>>,
         metrics: &Metrics,
     ) -> Result<Self, NameTooLong> {
         let short = |name: &str| {
@@ -59,6 +63,7 @@ impl Inlet {
             name: route.name.clone(),
             exchange: short(&inbound.target.exchange)?,
             reply_to: short(named.unwrap_or(reply_queue))?,
+            outbox,
             metrics: metrics.route(&route.name, Side::Inbound),
             inbound: inbound.clone(),
             last_warning: Mutex::default(),

@@ -8,6 +8,7 @@ mod path;
 mod request_reply;
 mod respond;
 mod router;
+mod spool;
 
 #[cfg(test)]
 mod tests;
@@ -22,22 +23,25 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use inlet::NameTooLong;
 pub use router::RouteConflict;
+pub use spool::Drain;
 
 use crate::{
     amqp::{Publisher, Replies},
     buffer::Buffer,
     config::{
         Config,
-        model::{Answer, Http},
+        model::{Answer, Http, Inbound, Route},
         names,
     },
     server::{self, BodyLimits, Handler, Limits, Problem, Response, body, refuse},
+    store::Store,
     telemetry::{Metrics, RouteMetrics, Side},
 };
 use call::Call;
 use draft::{Draft, Received};
 use inlet::Inlet;
 use router::{Found, Missed, Router};
+use spool::{Outbox, Settings};
 
 /// The inbound side: everything between a listener and the publisher.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ pub struct Ingress {
     unmatched: RouteMetrics,
     http: Http,
     limits: Limits,
+    drains: Vec<Drain>,
     /// What outlives its request: publishes whose client has left, bodies being thrown away.
     tracker: TaskTracker,
 }
@@ -64,7 +69,8 @@ pub enum IngressError {
 }
 
 impl Ingress {
-    /// Compiles the routes.
+    /// Compiles the routes. What a route keeps on disk is in `store`; without one nothing is
+    /// spooled.
     ///
     /// # Errors
     /// Paths that cannot stand side by side, and names that AMQP cannot carry.
@@ -74,18 +80,30 @@ impl Ingress {
         replies: Replies,
         metrics: &Metrics,
         buffer: Buffer,
+        store: Option<&Store>,
     ) -> Result<Self, IngressError> {
         let reply_queue = names::reply_queue(&config.amqp.instance);
         let mut routes = Vec::new();
+        let mut drains = Drains {
+            publisher: &publisher,
+            metrics,
+            buffer: &buffer,
+            all: Vec::new(),
+        };
         for route in &config.routes {
             let Some(inbound) = route.inbound() else {
                 continue;
             };
-            let inlet = Inlet::new(route, inbound, &reply_queue, metrics)?;
+            let outbox = store.and_then(|store| drains.add(store, route, inbound));
+            let inlet = Inlet::new(route, inbound, &reply_queue, outbox, metrics)?;
             let source = inbound.source.clone();
             routes.push((source.method, source.path, Arc::new(inlet)));
         }
+        if let Some(store) = store {
+            drains.add_leftovers(store);
+        }
         Ok(Self {
+            drains: drains.all,
             router: ArcSwap::from_pointee(Router::new(routes)?),
             publisher,
             replies,
@@ -99,6 +117,12 @@ impl Ingress {
             },
             tracker: TaskTracker::new(),
         })
+    }
+
+    /// What empties the spools, to be run beside [`Ingress::serve`]; there is nothing the second
+    /// time.
+    pub fn take_drains(&mut self) -> Vec<Drain> {
+        std::mem::take(&mut self.drains)
     }
 
     /// Serves until `stop`, then answers what has begun; returns when all of it is done, or soon
@@ -188,6 +212,51 @@ impl Ingress {
                 request_reply::request_reply(self, inlet, settings, draft, request, arrived).await
             }
         }
+    }
+}
+
+/// Makes the drains of the routes.
+struct Drains<'a> {
+    publisher: &'a Publisher,
+    metrics: &'a Metrics,
+    buffer: &'a Buffer,
+    all: Vec<Drain>,
+}
+
+impl Drains<'_> {
+    /// The outbox of a route that has a spool.
+    fn add(&mut self, store: &Store, route: &Route, inbound: &Inbound) -> Option<Arc<Outbox>> {
+        let limits = inbound.spool.as_ref()?;
+        let outbox = Outbox::new(store.spool(&route.name, limits));
+        self.push(&route.name, &outbox, Settings::of(inbound));
+        Some(Arc::new(outbox))
+    }
+
+    /// What routes have promised that have no spool any more, or another name, is kept too.
+    fn add_leftovers(&mut self, store: &Store) {
+        for (route, usage) in store.spooled() {
+            if usage.messages == 0 || self.all.iter().any(|drain| *drain.route() == route) {
+                continue;
+            }
+            tracing::warn!(
+                %route,
+                messages = usage.messages,
+                "a route that has no spool any more left messages in the store; they are published"
+            );
+            let outbox = Outbox::new(store.spool(&route, &Settings::LEFTOVER_SPOOL));
+            self.push(&route, &outbox, Settings::leftover());
+        }
+    }
+
+    fn push(&mut self, name: &Arc<str>, outbox: &Outbox, settings: Settings) {
+        self.all.push(Drain::new(
+            name,
+            outbox,
+            settings,
+            self.publisher.clone(),
+            self.metrics.route(name, Side::Inbound),
+            self.buffer.clone(),
+        ));
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
 pub(super) enum Status {
     /// In a queue, confirmed.
     Accepted,
+    /// On disk, to be published when the broker takes it.
+    Spooled,
     /// No queue took it, which the route allows.
     Discarded,
 }
@@ -68,6 +70,15 @@ pub(super) fn explain(kind: Kind, exchange: &str, routing_key: &str, id: &str) -
     Problem::new(kind, detail).about(id)
 }
 
+/// What the caller is told when neither the broker nor the spool took the message.
+pub(super) fn not_spooled(kind: Kind, id: &str) -> Problem {
+    let detail = match kind {
+        Kind::SpoolFull => "the broker does not take the message, and the route's spool is full",
+        _ => "the broker does not take the message, and it may not have reached the disk either",
+    };
+    Problem::new(kind, detail).about(id)
+}
+
 /// The answer that a route's `accepted:` asks for.
 pub(super) fn accepted(settings: &Accepted, id: &str, status: Status) -> Response {
     let own = settings.body.is_none();
@@ -97,6 +108,7 @@ pub(super) fn accepted(settings: &Accepted, id: &str, status: Status) -> Respons
 fn document(id: &str, status: Status) -> Bytes {
     let status = match status {
         Status::Accepted => "accepted",
+        Status::Spooled => "spooled",
         Status::Discarded => "discarded",
     };
     let mut text = String::with_capacity(id.len() + 32);

@@ -22,6 +22,7 @@ pub enum Kind {
     RejectedByBroker,
     BrokerUnavailable,
     BrokerBlocked,
+    SpoolFull,
     StoreUnavailable,
     IdempotencyFull,
     Overloaded,
@@ -42,7 +43,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the statuses.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::IdempotencyKeyMissing,
         Self::NotFound,
@@ -60,6 +61,7 @@ impl Kind {
         Self::RejectedByBroker,
         Self::BrokerUnavailable,
         Self::BrokerBlocked,
+        Self::SpoolFull,
         Self::StoreUnavailable,
         Self::IdempotencyFull,
         Self::Overloaded,
@@ -93,6 +95,7 @@ impl Kind {
             Self::RejectedByBroker
             | Self::BrokerUnavailable
             | Self::BrokerBlocked
+            | Self::SpoolFull
             | Self::StoreUnavailable
             | Self::IdempotencyFull
             | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -119,6 +122,7 @@ impl Kind {
             Self::RejectedByBroker => "rejected-by-broker",
             Self::BrokerUnavailable => "broker-unavailable",
             Self::BrokerBlocked => "broker-blocked",
+            Self::SpoolFull => "spool-full",
             Self::StoreUnavailable => "store-unavailable",
             Self::IdempotencyFull => "idempotency-full",
             Self::Overloaded => "overloaded",
@@ -146,6 +150,7 @@ impl Kind {
             Self::RejectedByBroker => "A queue is full",
             Self::BrokerUnavailable => "The broker is not connected",
             Self::BrokerBlocked => "The broker takes no messages",
+            Self::SpoolFull => "The route's spool is full",
             Self::StoreUnavailable => "The bridge's store cannot be written",
             Self::IdempotencyFull => "No more idempotency keys can be kept",
             Self::Overloaded => "The bridge is at its limit",
@@ -160,6 +165,7 @@ impl Kind {
             Self::RejectedByBroker
             | Self::BrokerUnavailable
             | Self::BrokerBlocked
+            | Self::SpoolFull
             | Self::StoreUnavailable => Some(5),
             Self::IdempotencyFull => Some(60),
             _ => None,

@@ -108,8 +108,11 @@ const BROKER_SESSIONS_TOTAL: Definition = Definition {
 };
 
 /// What a publish came to; the label `outcome` of `hareway_published_total`.
-pub const PUBLISH_OUTCOMES: [&str; 10] = [
+pub const PUBLISH_OUTCOMES: [&str; 13] = [
     "routed",
+    "spooled",
+    "spool_full",
+    "store_unavailable",
     "unroutable",
     "discarded",
     "nacked",

@@ -3,6 +3,7 @@
 mod accept;
 mod request_reply;
 mod router;
+mod spool;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{
         Route, Unroutable,
     },
     server::testing::{Client, PATIENCE, config, listener},
+    store::Store,
     telemetry::Metrics,
     template::{Part, Source, Template},
 };
@@ -47,15 +49,23 @@ impl Bridge {
     }
 
     async fn with_limit(in_flight: usize, routes: Vec<Route>) -> Self {
+        Self::with_store(in_flight, routes, None).await
+    }
+
+    async fn with_store(in_flight: usize, routes: Vec<Route>, store: Option<&Store>) -> Self {
         let (publisher, broker) = broker(in_flight);
         let metrics = Metrics::new().unwrap();
         let replies = Replies::new("test");
         let mut config = config();
         config.routes = routes.into_iter().map(Arc::new).collect();
         let buffer = Buffer::new(config.buffer_limit);
-        let ingress = Ingress::new(&config, publisher, replies.clone(), &metrics, buffer).unwrap();
+        let ingress = Ingress::new(&config, publisher, replies.clone(), &metrics, buffer, store);
+        let mut ingress = ingress.unwrap();
         let (listener, address) = listener().await;
         let stop = CancellationToken::new();
+        for drain in ingress.take_drains() {
+            crate::task::spawn(&TaskTracker::new(), "drain", drain.run(stop.clone()));
+        }
         let serving = ingress.serve(listener, stop.clone(), CancellationToken::new());
         let task = crate::task::spawn(&TaskTracker::new(), "ingress", serving);
         Self {
