@@ -25,10 +25,19 @@ const CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
+/// How ready a process is for calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it is not; empty means ready.
+    pub reasons: Vec<NotReady>,
+    /// What is not well, and keeps no call from being taken.
+    pub warnings: Vec<NotReady>,
+}
+
 /// What the running bridge tells about itself.
 pub trait State: Send + Sync + 'static {
-    /// Everything that is not well; empty means ready.
-    fn readiness(&self) -> Vec<NotReady>;
+    /// Everything that is not well.
+    fn readiness(&self) -> Readiness;
 
     /// Brings gauges up to date that nothing else moves; called before each scrape.
     fn refresh(&self);
@@ -90,12 +99,13 @@ impl<S: State> Admin<S> {
     }
 
     fn readiness(&self) -> Response {
-        let reasons = self.state.readiness();
+        let Readiness { reasons, warnings } = self.state.readiness();
         let (status, word) = match reasons.as_slice() {
             [] => (StatusCode::OK, "ready"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         };
-        json(status, &json!({ "status": word, "reasons": reasons }))
+        let page = json!({ "status": word, "reasons": reasons, "warnings": warnings });
+        json(status, &page)
     }
 
     fn scrape(&self) -> Response {

@@ -11,7 +11,7 @@ use std::{
 use http::StatusCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Admin, State};
+use super::{Admin, Readiness, State};
 use crate::{
     amqp::NotReady,
     config::model::{
@@ -27,12 +27,16 @@ use crate::{
 #[derive(Default)]
 struct Told {
     not_ready: Mutex<Vec<NotReady>>,
+    warnings: Mutex<Vec<NotReady>>,
     scrapes: AtomicU64,
 }
 
 impl State for Arc<Told> {
-    fn readiness(&self) -> Vec<NotReady> {
-        self.not_ready.lock().unwrap().clone()
+    fn readiness(&self) -> Readiness {
+        Readiness {
+            reasons: self.not_ready.lock().unwrap().clone(),
+            warnings: self.warnings.lock().unwrap().clone(),
+        }
     }
 
     fn refresh(&self) {
@@ -72,6 +76,19 @@ async fn alive_says_nothing_about_the_broker() {
         reason: "down".to_owned(),
     });
     assert_eq!(get(&mut client, "/healthz").await.status, 200);
+}
+
+/// A load balancer goes on sending calls; a person sees what is the matter.
+#[tokio::test]
+async fn a_warning_does_not_make_it_unready() {
+    let (mut client, told, _stop) = start(Vec::new()).await;
+    told.warnings.lock().unwrap().push(NotReady {
+        part: "broker".to_owned(),
+        reason: "down".to_owned(),
+    });
+    let answer = get(&mut client, "/readyz").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["warnings"][0]["reason"], "down");
 }
 
 #[tokio::test]

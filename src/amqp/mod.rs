@@ -24,4 +24,4 @@ pub use consumer::{Delivery, Settle};
 pub use error::Error;
 pub use publisher::{Gate, Outcome, Publisher};
 pub use replies::{Replies, Waiter};
-pub use status::{NotReady, Status};
+pub use status::{NotReady, Status, Trouble};

@@ -43,6 +43,15 @@ pub struct NotReady {
     pub reason: String,
 }
 
+/// What is not well with the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// It is not connected, or blocks publishers: it comes back by itself.
+    pub away: Vec<NotReady>,
+    /// It is there, and something at it is not as configured.
+    pub problems: Vec<NotReady>,
+}
+
 // === impl Status ===
 
 impl Status {
@@ -58,8 +67,8 @@ impl Status {
         status
     }
 
-    /// Everything that is not well; empty means ready.
-    pub fn not_ready(&self) -> Vec<NotReady> {
+    /// What is not well with the broker; nothing at all means ready.
+    pub fn trouble(&self) -> Trouble {
         let state = self.state();
         let down = state.links.iter().filter_map(|(role, link)| match link {
             Link::Up => None,
@@ -73,10 +82,15 @@ impl Status {
             .problems
             .iter()
             .map(|(part, why)| (part.clone(), why.clone()));
-        down.chain(blocked)
-            .chain(problems)
-            .map(|(part, reason)| NotReady { part, reason })
-            .collect()
+        let not_ready = |(part, reason)| NotReady { part, reason };
+        let mut away: Vec<NotReady> = down.map(not_ready).collect();
+        let mut problems: Vec<NotReady> = problems.map(not_ready).collect();
+        if !away.is_empty() {
+            // Of parts that stand on a connection that is lost nothing more is known.
+            away.append(&mut problems);
+        }
+        away.extend(blocked.map(not_ready));
+        Trouble { away, problems }
     }
 
     /// Why nothing is consumed from `queue` at this moment, if so.

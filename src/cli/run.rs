@@ -78,16 +78,18 @@ async fn serve(config: Config, warnings: &Diagnostics) -> anyhow::Result<Drained
         http: bind(config.http.listen, "http.listen").await?,
         admin: bind(config.admin.listen, "admin.listen").await?,
     };
+    let [http, admin] = [&listeners.http, &listeners.admin].map(TcpListener::local_addr);
+    let app = App::build(config, listeners)?;
+    let config = app.config();
     tracing::info!(
-        http = %listeners.http.local_addr()?,
-        admin = %listeners.admin.local_addr()?,
+        http = %http?,
+        admin = %admin?,
         instance = config.amqp.instance,
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
-    announce(&config, warnings);
+    announce(config, warnings);
     let shutdown = Shutdown::default();
-    let app = App::build(config, listeners)?;
     let signals = async {
         if let Err(error) = shutdown.follow_signals().await {
             tracing::error!(%error, "cannot follow signals");

@@ -106,6 +106,31 @@ const BROKER_SESSIONS_TOTAL: Definition = Definition {
     help: "Broker connections opened.",
     labels: &[],
 };
+const SPOOL_MESSAGES: Definition = Definition {
+    name: "hareway_spool_messages",
+    help: "Messages that wait on disk for the broker.",
+    labels: &["route"],
+};
+const SPOOL_BYTES: Definition = Definition {
+    name: "hareway_spool_bytes",
+    help: "Bytes of the messages that wait on disk for the broker.",
+    labels: &["route"],
+};
+const SPOOL_OLDEST_SECONDS: Definition = Definition {
+    name: "hareway_spool_oldest_seconds",
+    help: "For how long the first message in line has waited; 0 where none waits.",
+    labels: &["route"],
+};
+const SPOOL_APART_MESSAGES: Definition = Definition {
+    name: "hareway_spool_apart_messages",
+    help: "Messages on disk that were set apart, for a person to look at.",
+    labels: &["route"],
+};
+const STORE_UP: Definition = Definition {
+    name: "hareway_store_up",
+    help: "1 while the store can be written; absent where no route needs one.",
+    labels: &[],
+};
 
 /// What a publish came to; the label `outcome` of `hareway_published_total`.
 pub const PUBLISH_OUTCOMES: [&str; 13] = [
@@ -173,6 +198,19 @@ pub struct Metrics {
     pub replies_unknown: IntCounter,
     /// Replies passed on to the process that waits for them.
     pub replies_handed_over: IntCounter,
+}
+
+/// The figures of the store, as last asked for. Exposed only where there is one.
+#[derive(Debug, Clone)]
+pub struct SpoolMetrics {
+    messages: IntGaugeVec,
+    bytes: IntGaugeVec,
+    oldest_seconds: GaugeVec,
+    apart_messages: IntGaugeVec,
+    /// 1 while it can be written.
+    pub store_up: IntGauge,
+    /// How full the fullest route's spool is.
+    pub limit: Gauge,
 }
 
 /// Which of its metrics a route moves.
@@ -304,6 +342,22 @@ impl Metrics {
             .set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 
+    /// The gauges of the store, which are registered here and now.
+    ///
+    /// # Errors
+    /// The second time.
+    pub fn spool(&self) -> Result<SpoolMetrics, prometheus::Error> {
+        let family = Family(&self.registry);
+        Ok(SpoolMetrics {
+            messages: family.gauges(SPOOL_MESSAGES)?,
+            bytes: family.gauges(SPOOL_BYTES)?,
+            oldest_seconds: family.ratios(SPOOL_OLDEST_SECONDS)?,
+            apart_messages: family.gauges(SPOOL_APART_MESSAGES)?,
+            store_up: family.gauge(STORE_UP)?,
+            limit: self.limit("spool"),
+        })
+    }
+
     pub fn parked(&self, queue: &str) -> IntGauge {
         self.parked_messages.with_label_values(&[queue])
     }
@@ -316,6 +370,22 @@ impl Metrics {
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl SpoolMetrics {
+    /// Sets the figures of one route.
+    pub fn route(&self, route: &str, messages: u64, bytes: u64, oldest_seconds: f64, apart: u64) {
+        let set = |family: &IntGaugeVec, value| {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            family.with_label_values(&[route]).set(value);
+        };
+        set(&self.messages, messages);
+        set(&self.bytes, bytes);
+        set(&self.apart_messages, apart);
+        self.oldest_seconds
+            .with_label_values(&[route])
+            .set(oldest_seconds);
     }
 }
 

@@ -4,4 +4,4 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 
-pub use metrics::{Metrics, RouteMetrics, Side};
+pub use metrics::{Metrics, RouteMetrics, Side, SpoolMetrics};

@@ -1,24 +1,26 @@
 //! The whole bridge: the only place that knows every part.
 
+mod state;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::{self, Admin},
-    amqp::{self, Broker, Gate, NotReady, Publisher, Replies, Stages, Status},
+    admin::Admin,
+    amqp::{self, Broker, Replies, Stages},
     buffer::Buffer,
-    config::{
-        Config,
-        model::{Flow, Route},
-    },
+    config::Config,
     egress::{Client, Forwarder},
-    ingress::Ingress,
+    ingress::{Drain, Ingress},
     shutdown::Shutdown,
+    store::{Store, StoreError},
     task,
     telemetry::{self, Metrics, Side},
 };
+
+use state::State;
 
 /// How long a part may take to end once it has been told to drop everything.
 const ABORT_LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +43,7 @@ pub struct App {
     state: State,
     forwarders: Vec<Forwarder>,
     broker: Broker,
+    store: Option<Store>,
 }
 
 /// Why a bridge cannot be built from a valid configuration, or cannot go on.
@@ -54,6 +57,9 @@ pub enum AppError {
     Ingress(#[from] crate::ingress::IngressError),
     #[error(transparent)]
     Broker(#[from] amqp::Error),
+    /// Its file is as it was.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A defect in this program: ending, and being started again, beats running on without a part.
     #[error("a part of the bridge failed: {0}")]
     Failed(String),
@@ -68,27 +74,19 @@ pub struct Drained {
     pub deliveries_cut: usize,
 }
 
-/// What the admin listener asks.
-struct State {
-    status: Status,
-    publisher: Publisher,
-    buffer: Buffer,
-    draining: CancellationToken,
-    limits: [prometheus::Gauge; 2],
-}
-
 // === impl App ===
 
 impl App {
-    /// Builds every part; nothing runs yet.
+    /// Builds every part; nothing runs yet. Blocks for as long as opening the store takes.
     ///
     /// # Errors
-    /// Names and paths that a compiled configuration does not have, or a TLS client that cannot be
+    /// A store that cannot be used. Names and paths that a compiled configuration does not have, or a TLS client that cannot be
     /// set up.
     pub fn build(config: Config, listeners: Listeners) -> Result<Self, AppError> {
         let config = Arc::new(config);
         let metrics = Metrics::new()?;
         telemetry::limits::expose(&config, &metrics);
+        let store = open_store(&config)?;
         let buffer = Buffer::new(config.buffer_limit);
         let mut broker = Broker::new(&config, &metrics);
         let publisher = broker.publisher();
@@ -98,7 +96,7 @@ impl App {
             broker.replies(),
             &metrics,
             buffer.clone(),
-            None,
+            store.as_ref(),
         )?;
         let client = Client::new()?;
         let mut forwarders = Vec::new();
@@ -118,13 +116,14 @@ impl App {
                 buffer.clone(),
             ));
         }
-        let state = State {
-            status: broker.status(),
-            limits: [metrics.limit("in_flight"), metrics.limit("buffer")],
+        let state = State::new(
+            &config,
+            broker.status(),
             publisher,
             buffer,
-            draining: CancellationToken::new(),
-        };
+            store.as_ref(),
+            &metrics,
+        )?;
         Ok(Self {
             config,
             listeners,
@@ -133,7 +132,13 @@ impl App {
             state,
             forwarders,
             broker,
+            store,
         })
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Runs until `shutdown` asks for the end, then drains in stages.
@@ -144,24 +149,27 @@ impl App {
         let Self {
             config,
             listeners,
-            ingress,
+            mut ingress,
             metrics,
             mut state,
             forwarders,
             broker,
+            store,
         } = self;
         let tracker = TaskTracker::new();
         let replies = broker.replies();
-        let running = Running {
+        let mut running = Running {
             stages: broker.stages(),
             stop_accepting: CancellationToken::new(),
             abort: CancellationToken::new(),
+            spools: JoinSet::new(),
         };
         state.draining = shutdown.graceful.clone();
         let admin = Admin::new(config.clone(), metrics, state);
         let stop_admin = CancellationToken::new();
         let admin = admin.serve(listeners.admin, stop_admin.clone(), stop_admin.clone());
         task::spawn(&tracker, "admin listener", admin);
+        running.start_spools(ingress.take_drains());
         let serving = ingress.serve(
             listeners.http,
             running.stop_accepting.clone(),
@@ -191,6 +199,14 @@ impl App {
         {
             tracing::warn!("connections did not close in time");
         }
+        // Last of all: until here something may have had to be kept.
+        if let Some(store) = store
+            && tokio::time::timeout(CLOSE_LIMIT, store.close())
+                .await
+                .is_err()
+        {
+            tracing::warn!("the store did not close in time; the next start will look it through");
+        }
         failed.map_or(Ok(drained), |panic| {
             Err(AppError::Failed(panic.to_string()))
         })
@@ -202,13 +218,21 @@ struct Running {
     stages: Stages,
     stop_accepting: CancellationToken,
     abort: CancellationToken,
+    /// One task for each spool that is emptied.
+    spools: JoinSet<()>,
 }
 
 impl Running {
+    fn start_spools(&mut self, drains: Vec<Drain>) {
+        for drain in drains {
+            self.spools.spawn(drain.run(self.stop_accepting.clone()));
+        }
+    }
+
     /// Not ready (by the draining token) → stop accepting → cancel consumers → finish what is
     /// under way → requeue the rest → close the connections.
     async fn drain(
-        &self,
+        mut self,
         config: &Config,
         shutdown: &Shutdown,
         mut http: tokio::task::JoinHandle<usize>,
@@ -223,6 +247,8 @@ impl Running {
         let finishing = async {
             requests_cut = (&mut http).await.ok();
             join(&mut forwarding, &mut deliveries_cut).await;
+            // What a spool has published is confirmed and removed; the rest is kept.
+            while self.spools.join_next().await.is_some() {}
         };
         tokio::select! {
             () = finishing => {}
@@ -230,6 +256,7 @@ impl Running {
             () = shutdown.immediate.cancelled() => {}
         }
         self.abort.cancel();
+        self.spools.abort_all();
         if requests_cut.is_none() {
             requests_cut = tokio::time::timeout(ABORT_LIMIT, http)
                 .await
@@ -267,45 +294,19 @@ impl Running {
     }
 }
 
+/// The store, where a route needs one.
+fn open_store(config: &Config) -> Result<Option<Store>, StoreError> {
+    let needed = config
+        .routes
+        .iter()
+        .filter_map(|route| route.inbound())
+        .any(|inbound| inbound.spool.is_some());
+    needed.then(|| Store::open(&config.store.path)).transpose()
+}
+
 /// Waits for every forwarder, and counts the deliveries that they gave up.
 async fn join(forwarding: &mut JoinSet<usize>, cut: &mut usize) {
     while let Some(ended) = forwarding.join_next().await {
         *cut += ended.unwrap_or_default();
-    }
-}
-
-impl admin::State for State {
-    fn readiness(&self) -> Vec<NotReady> {
-        let draining = self.draining.is_cancelled().then(|| NotReady {
-            part: "process".to_owned(),
-            reason: "shutting down".to_owned(),
-        });
-        draining
-            .into_iter()
-            .chain(self.status.not_ready())
-            .collect()
-    }
-
-    fn refresh(&self) {
-        let [in_flight, buffer] = &self.limits;
-        in_flight.set(self.publisher.used_ratio());
-        buffer.set(self.buffer.used_ratio());
-    }
-
-    fn route_state(&self, route: &Route) -> String {
-        match &route.flow {
-            Flow::Inbound(_) => match self.publisher.gate() {
-                Gate::Open => "accepting".to_owned(),
-                Gate::Down => "refusing: the broker is not connected".to_owned(),
-                Gate::Blocked => "refusing: the broker blocks publishers".to_owned(),
-            },
-            Flow::Deliver(deliver) => self
-                .status
-                .consumer_problem(&deliver.source.queue)
-                .map_or_else(
-                    || "consuming".to_owned(),
-                    |why| format!("not consuming: {why}"),
-                ),
-        }
     }
 }
