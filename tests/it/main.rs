@@ -35,4 +35,5 @@ mod parked;
 mod poison;
 mod request_reply;
 mod shutdown;
+mod spool;
 mod support;
