@@ -17,6 +17,9 @@ use crate::{
     task,
 };
 
+/// Failures of one queue that are told one by one.
+const SHOWN: u64 = 20;
+
 /// A configuration read and its queues known, or the exit code that says why not.
 pub(super) fn prepare(arguments: &Arguments) -> Result<(Config, Queues), ExitCode> {
     let loaded = arguments
@@ -113,6 +116,7 @@ async fn go_over(
         };
         let mut tally = Tally::default();
         let mut progress = Progress::new();
+        let mut failures = 0_u64;
         let walked = tool
             .walk(&job, stop, &mut tally, &mut |report| match report {
                 Report::Matched(message, facts) => {
@@ -120,6 +124,10 @@ async fn go_over(
                     on_match(queue, message, facts);
                 }
                 Report::Failed { facts, why } => {
+                    failures += 1;
+                    if failures > SHOWN {
+                        return;
+                    }
                     progress.clear();
                     let id = facts.id.as_deref().unwrap_or("(no id)");
                     eprintln!("stays in `{queue}`: {}: {why}", printable(id));
@@ -127,6 +135,10 @@ async fn go_over(
                 Report::Progress(tally) => progress.tell(tally),
             })
             .await;
+        progress.clear();
+        if failures > SHOWN {
+            eprintln!("stays in `{queue}`: {} more", failures - SHOWN);
+        }
         add(&mut outcome.total, &tally);
         match walked {
             Ok(()) => {}

@@ -1,145 +1,19 @@
-//! Parked messages are seen, replayed and discarded from the command line: nothing is lost, and
-//! looking harms nothing.
+//! Looking: what is told, and that it harms nothing.
 
-use std::{
-    path::PathBuf,
-    process::{Output, Stdio},
-    time::SystemTime,
+use std::time::Duration;
+
+use hareway::config::names;
+use lapin::{
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable},
 };
-
-use futures_util::StreamExt;
-use lapin::{BasicProperties, options::BasicRejectOptions, types::AMQPValue};
 use serde_json::Value;
-use tokio::process::Command;
 
+use super::{Ran, Tool, dead_letter, fill, parked, quorum};
 use crate::support::{
     Rig,
-    amqp::{table, text, with_id},
-    lifeline,
+    amqp::{text, with_id},
 };
-
-/// `hareway parked …` with a configuration of its own.
-struct Tool {
-    files: [PathBuf; 2],
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Tool {
-    fn new(rig: &Rig, yaml: &str) -> Self {
-        let files = ["tool-base.yaml", "tool.yaml"].map(|name| rig.dir().join(name));
-        let instance = rig.name("tool");
-        let base = format!("amqp: {{ url: \"{}\", instance: {instance} }}\n", rig.url());
-        std::fs::write(&files[0], base).unwrap();
-        std::fs::write(&files[1], rig.fill(yaml)).unwrap();
-        Self { files }
-    }
-
-    /// With a configuration that has nothing to do with the queues looked into.
-    fn stranger(rig: &Rig) -> Self {
-        let yaml = "queues: { PFX-x: { external: true } }\n\
-                    routes: { PFX-r: { from: { http: \"POST /x\" }, to: { amqp: PFX-x } } }";
-        Self::new(rig, yaml)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        lifeline::guard_children();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hareway"));
-        command.arg("parked").arg(words[0]);
-        for file in &self.files {
-            command.arg("-c").arg(file);
-        }
-        command
-            .args(&words[1..])
-            .env(lifeline::MARK, &*lifeline::RUN)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, words: &[&str]) -> Ran {
-        let output = self.command(words).output().await;
-        Ran::from(output.expect("the program starts"))
-    }
-
-    /// The document that a `--json` call prints, which must succeed.
-    async fn json(&self, words: &[&str]) -> Value {
-        let ran = self.run(&[words, &["--json"]].concat()).await;
-        assert_eq!(ran.code, 0, "{words:?}: {}{}", ran.out, ran.err);
-        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
-    }
-
-    /// The ids that `list` shows, in its order.
-    async fn ids(&self, words: &[&str]) -> Vec<String> {
-        let listed = self.json(&[&["list"], words].concat()).await;
-        let messages = listed["messages"].as_array().unwrap();
-        let id = |message: &Value| message["id"].as_str().unwrap().to_owned();
-        messages.iter().map(id).collect()
-    }
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Ran {
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.out, self.err);
-        self
-    }
-}
-
-fn quorum(limit: Option<i64>) -> Vec<(&'static str, AMQPValue)> {
-    let mut arguments = vec![("x-queue-type", text("quorum"))];
-    arguments.extend(limit.map(|limit| ("x-delivery-limit", AMQPValue::LongLongInt(limit))));
-    arguments
-}
-
-fn ago(seconds: u64) -> AMQPValue {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    AMQPValue::Timestamp(now.unwrap().as_secs() - seconds)
-}
-
-/// As the bridge parks them.
-fn parked(id: &str, work: &str, reason: &str, status: i32, seconds_ago: u64) -> BasicProperties {
-    with_id(id).with_headers(table(&[
-        ("hareway-queue", text(work)),
-        ("hareway-exchange", text("orders")),
-        ("hareway-routing-key", text("order.placed")),
-        ("hareway-route", text("fulfil")),
-        ("hareway-attempt", AMQPValue::LongLongInt(3)),
-        ("hareway-first-failed-at", ago(seconds_ago + 60)),
-        ("hareway-last-error", text("status 503")),
-        ("hareway-reason", text(reason)),
-        ("hareway-status", AMQPValue::LongInt(status)),
-        ("hareway-parked-at", ago(seconds_ago)),
-        ("x-tenant", text(&format!("t-{}", id.len() % 2))),
-    ]))
-}
-
-async fn fill(rig: &Rig, queue: &str, count: usize) -> Vec<String> {
-    let ids: Vec<String> = (0..count).map(|n| format!("m{n:05}")).collect();
-    let work = rig.name("work");
-    let messages = ids.iter().map(|id| {
-        let properties = parked(id, &work, "exhausted", 503, 10);
-        (properties, id.clone().into_bytes())
-    });
-    rig.amqp().publish_all("", queue, messages).await;
-    ids
-}
 
 /// Thirty looks at a queue from which the broker drops what it has delivered 20, 3 or 1 times more
 /// than it should: all is still there, and in its order.
@@ -311,41 +185,135 @@ async fn filters_choose() {
     }
 }
 
-/// Publishes messages to `work` and rejects them, so that the broker dead-letters them to `dead`.
-async fn dead_letter<'a>(
-    rig: &Rig,
-    work: &str,
-    dead: &str,
-    ids: impl IntoIterator<Item = &'a str>,
-) {
-    let to_dead = [
+/// What cannot be looked at is said in one line, and nothing is made by asking.
+#[tokio::test]
+async fn what_cannot_be_looked_at_is_named() {
+    let rig = Rig::new().await;
+    let tool = Tool::stranger(&rig);
+    let absent = rig.name("absent");
+    let ran = tool.run(&["list", "--queue", &absent]).await.expect(1);
+    assert_eq!(ran.err, format!("error: queue `{absent}` does not exist\n"));
+    assert_eq!(rig.amqp().counts(&absent).await, None);
+    let stream = rig.name("stream");
+    rig.amqp()
+        .queue(&stream, &[("x-queue-type", text("stream"))])
+        .await;
+    let ran = tool.run(&["list", "--queue", &stream]).await.expect(1);
+    assert!(
+        ran.err
+            .starts_with(&format!("error: queue `{stream}` is a stream")),
+        "{}",
+        ran.err
+    );
+    let own = rig.name("own");
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let channel = rig.amqp().channel().await;
+    let declaring = channel.queue_declare(own.as_str().into(), exclusive, FieldTable::default());
+    declaring.await.unwrap();
+    let ran = tool.run(&["list", "--queue", &own]).await.expect(1);
+    let expected = format!("error: queue `{own}` is exclusive to another connection\n");
+    assert_eq!(ran.err, expected);
+    let never = rig.name("never");
+    rig.amqp().queue(&never, &quorum(Some(0))).await;
+    let ran = tool.run(&["list", "--queue", &never]).await.expect(1);
+    assert!(ran.err.contains("has a delivery limit of 0"), "{}", ran.err);
+}
+
+/// The delivery limit is found among other arguments, whatever they are.
+#[tokio::test]
+async fn a_low_delivery_limit_is_found_among_other_arguments() {
+    let rig = Rig::new().await;
+    let tool = Tool::stranger(&rig);
+    let queue = rig.name("q");
+    let number = |value| AMQPValue::LongLongInt(value);
+    let mut arguments = quorum(Some(2));
+    arguments.extend([
         ("x-dead-letter-exchange", text("")),
-        ("x-dead-letter-routing-key", text(dead)),
-    ];
-    rig.amqp().queue(work, &to_dead).await;
-    let before = rig
-        .amqp()
-        .counts(dead)
+        ("x-dead-letter-routing-key", text("it's nowhere")),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-length", number(1000)),
+        ("x-message-ttl", number(3_600_000)),
+        ("x-expires", number(3_600_000)),
+    ]);
+    rig.amqp().queue(&queue, &arguments).await;
+    let ids = fill(&rig, &queue, 5).await;
+    for _ in 0..8 {
+        assert_eq!(tool.ids(&["--queue", &queue]).await, ids);
+    }
+}
+
+/// By default the queues of the configuration are looked into; one that is not there yet is noted.
+#[tokio::test]
+async fn the_queues_are_those_of_the_configuration() {
+    let rig = Rig::new().await;
+    let yaml = "routes:\n  \
+                PFX-one: { from: { amqp: PFX-w1 }, to: { http: \"http://127.0.0.1:9/\" } }\n  \
+                PFX-two: { from: { amqp: PFX-w2 }, to: { http: \"http://127.0.0.1:9/\" }, park: PFX-own }\n  \
+                PFX-in: { from: { http: \"POST /x\" }, to: { amqp: PFX-w1 } }\n";
+    let tool = Tool::new(&rig, yaml);
+    let own = rig.queue("own").await;
+    rig.amqp().send(&own, with_id("a"), b"x").await;
+    let listed = tool.run(&["list"]).await.expect(0);
+    assert!(listed.out.contains(&own), "{}", listed.out);
+    let one = names::parked_queue(&rig.name("one"));
+    assert_eq!(listed.err, format!("note: queue `{one}` does not exist\n"));
+    assert_eq!(tool.ids(&["--route", &rig.name("two")]).await, ["a"]);
+    let none = tool
+        .run(&["list", "--route", &rig.name("one")])
         .await
-        .map_or(0, |counts| counts.messages);
-    let mut sent = 0;
-    for id in ids {
-        let properties = with_id(id)
-            .with_content_type("text/plain".into())
-            .with_headers(table(&[("x-tenant", text("acme"))]));
-        let body = format!("body of {id}");
-        rig.amqp().send(work, properties, body.as_bytes()).await;
-        sent += 1;
+        .expect(1);
+    assert_eq!(none.err, format!("error: queue `{one}` does not exist\n"));
+    let inbound = tool
+        .run(&["list", "--route", &rig.name("in")])
+        .await
+        .expect(64);
+    assert!(inbound.err.contains("delivers messages"), "{}", inbound.err);
+}
+
+/// Ten thousand messages of 8 KiB, of which three match: they are found, and the process never
+/// holds more than a few of them.
+#[tokio::test]
+async fn a_long_queue_costs_no_memory() {
+    const MESSAGES: usize = 10_000;
+    let rig = Rig::new().await;
+    let tool = Tool::stranger(&rig);
+    let queue = rig.queue("q").await;
+    let body = vec![b'x'; 8 * 1024];
+    let messages = (0..MESSAGES).map(|n| {
+        let reason = if n % 4_000 == 1_000 { "rare" } else { "usual" };
+        (
+            parked(&format!("m{n}"), "work", reason, 500, 5),
+            body.clone(),
+        )
+    });
+    rig.amqp().publish_all("", &queue, messages).await;
+    let mut child = tool.start(&["list", "--queue", &queue, "--reason", "rare", "--json"]);
+    let status = format!("/proc/{}/status", child.id().expect("it runs"));
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak_kib = kib.unwrap_or(0).max(peak_kib);
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let (channel, mut consumer) = rig.amqp().consume(work, 10).await;
-    for _ in 0..sent {
-        let delivery = consumer.next().await.unwrap().unwrap();
-        let options = BasicRejectOptions { requeue: false };
-        channel
-            .basic_reject(delivery.delivery_tag, options)
-            .await
-            .unwrap();
-    }
-    rig.settles_at(dead, before + sent).await;
-    channel.close(200, "done".into()).await.unwrap();
+    let ran = Ran::from(child.wait_with_output().await.unwrap()).expect(0);
+    let listed: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(listed["tally"]["scanned"], MESSAGES);
+    let found = listed["messages"].as_array().unwrap().iter();
+    let found: Vec<_> = found
+        .map(|message| message["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, ["m1000", "m5000", "m9000"]);
+    assert!(peak_kib > 1_000, "never measured");
+    assert!(
+        peak_kib < 64 * 1024,
+        "{peak_kib} KiB for 80 MiB of messages"
+    );
+    rig.settles_at(&queue, u32::try_from(MESSAGES).unwrap())
+        .await;
 }
