@@ -23,7 +23,10 @@ pub(super) struct ReplyDesk {
 impl ReplyDesk {
     /// Until the queue's consumer ends.
     pub(super) async fn run(self, mut deliveries: mpsc::Receiver<Delivery>) {
-        while let Some(Delivery { message, settle }) = deliveries.recv().await {
+        while let Some(Delivery {
+            message, settle, ..
+        }) = deliveries.recv().await
+        {
             match self
                 .replies
                 .dispatch(message, &self.metrics.replies_unknown)

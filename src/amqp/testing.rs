@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     Delivery, Outcome, Publisher, Replies, Settle,
@@ -104,7 +107,12 @@ impl Queue {
     pub(crate) async fn deliver(&mut self, message: Message) -> u64 {
         self.tag += 1;
         let settle = Settle::new(self.tag, self.settle.clone());
-        let delivery = Delivery { message, settle };
+        let received = Instant::now();
+        let delivery = Delivery {
+            message,
+            settle,
+            received,
+        };
         self.deliveries.send(delivery).await.expect("a consumer");
         self.tag
     }

@@ -12,7 +12,7 @@ use crate::{
     amqp::{self, Broker, Replies, Stages},
     buffer::Buffer,
     config::Config,
-    egress::{Client, Forwarder},
+    egress::{self, Client, Forwarder},
     ingress::{Drain, Ingress},
     shutdown::Shutdown,
     store::{Store, StoreError},
@@ -104,7 +104,8 @@ impl App {
             let Some(deliver) = route.deliver() else {
                 continue;
             };
-            let deliveries = broker.subscribe(&deliver.source.queue, deliver.source.prefetch)?;
+            let prefetch = egress::prefetch(deliver);
+            let deliveries = broker.subscribe(&deliver.source.queue, prefetch)?;
             let metrics = metrics.route(&route.name, Side::Deliver);
             let (publisher, client) = (publisher.clone(), client.clone());
             forwarders.extend(Forwarder::new(
@@ -116,7 +117,7 @@ impl App {
                 buffer.clone(),
             ));
         }
-        let state = State::new(
+        let mut state = State::new(
             &config,
             broker.status(),
             publisher,
@@ -124,6 +125,8 @@ impl App {
             store.as_ref(),
             &metrics,
         )?;
+        let circuit = |forwarder: &Forwarder| Some((forwarder.route(), forwarder.circuit()?));
+        state.circuits = forwarders.iter().filter_map(circuit).collect();
         Ok(Self {
             config,
             listeners,

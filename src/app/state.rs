@@ -1,6 +1,6 @@
 //! What the admin listener asks about the running bridge.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use prometheus::Gauge;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
         Config,
         model::{Deliver, Flow, Inbound, Route},
     },
+    egress::CircuitView,
     store::{Store, Usage},
     telemetry::{Metrics, SpoolMetrics},
 };
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) draining: CancellationToken,
     limits: [Gauge; 2],
     kept: Option<Kept>,
+    /// By route, where there is one.
+    pub(super) circuits: BTreeMap<Arc<str>, CircuitView>,
     /// Whether every call finds a disk to be kept on where the broker is away.
     all_spooled: bool,
 }
@@ -61,6 +64,7 @@ impl State {
             draining: CancellationToken::new(),
             limits: [metrics.limit("in_flight"), metrics.limit("buffer")],
             kept: kept.transpose()?,
+            circuits: BTreeMap::new(),
             all_spooled,
         })
     }
@@ -85,10 +89,14 @@ impl State {
         }
     }
 
-    fn deliver_state(&self, deliver: &Deliver) -> String {
-        match self.status.consumer_problem(&deliver.source.queue) {
+    fn deliver_state(&self, route: &Route, deliver: &Deliver) -> String {
+        if let Some(why) = self.status.consumer_problem(&deliver.source.queue) {
+            return format!("not consuming: {why}");
+        }
+        let circuit = self.circuits.get(&route.name);
+        match circuit.and_then(CircuitView::paused) {
             None => "consuming".to_owned(),
-            Some(why) => format!("not consuming: {why}"),
+            Some(why) => format!("paused: {why}"),
         }
     }
 }
@@ -132,7 +140,7 @@ impl admin::State for State {
     fn route_state(&self, route: &Route) -> String {
         match &route.flow {
             Flow::Inbound(inbound) => self.inbound_state(route, inbound),
-            Flow::Deliver(deliver) => self.deliver_state(deliver),
+            Flow::Deliver(deliver) => self.deliver_state(route, deliver),
         }
     }
 }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lapin::types::ShortString;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
     call,
     client::{self, CallError, Deadline},
     forwarder::{Job, Worker},
+    gate::seconds_up,
+    turn::{Down, Leave},
 };
 use crate::{
     amqp::Outcome,
@@ -32,8 +35,11 @@ struct Answer {
 
 impl Worker {
     /// Calls the backend, publishes the answer, and acknowledges the message after that.
-    pub(super) async fn answer(&self, job: Job, reply_to: ShortString) {
-        let answer = self.ask(&job).await;
+    pub(super) async fn answer(&self, job: Job, reply_to: ShortString, drain: &CancellationToken) {
+        let answer = match self.ask(&job, drain).await {
+            Ok(answer) => answer,
+            Err(leave) => return self.leave(job, leave).await,
+        };
         let publish = self.reply(&job, &reply_to, answer);
         // No other attempt changes these: the caller has gone, or may not be answered, or the
         // reply is too large, which is answered below.
@@ -75,16 +81,20 @@ impl Worker {
     }
 
     /// The backend's response, or what is said in its place.
-    async fn ask(&self, job: &Job) -> Answer {
+    async fn ask(&self, job: &Job, drain: &CancellationToken) -> Result<Answer, Leave> {
         let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
             Ok(call) => call,
-            Err(error) => return self.failed(job, StatusCode::BAD_GATEWAY, &error),
+            Err(error) => return Ok(self.failed(job, StatusCode::BAD_GATEWAY, &error)),
+        };
+        let pass = match self.guards.turn_now(job, drain).await? {
+            Ok(pass) => pass,
+            Err(down) => return Ok(Answer::down(down)),
         };
         let target = &self.deliver.target;
         let deadline = Deadline::after(target.timeout);
         let begun = Instant::now();
         let response = async {
-            let (head, body) = self.call(call, deadline).await?.into_parts();
+            let (head, body) = self.call(call, deadline, pass).await.response?.into_parts();
             let body = client::collect(body, target.response_limit, deadline).await?;
             Ok(Answer {
                 status: head.status,
@@ -95,7 +105,7 @@ impl Worker {
         };
         let response: Result<Answer, CallError> = response.await;
         self.observe(begun);
-        response.unwrap_or_else(|error| {
+        Ok(response.unwrap_or_else(|error| {
             let status = match error {
                 CallError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 CallError::Connect(_) | CallError::Broken(_) | CallError::TooLarge(_) => {
@@ -103,7 +113,7 @@ impl Worker {
                 }
             };
             self.failed(job, status, &error)
-        })
+        }))
     }
 
     /// Logs what the operator should know; the caller is told less.
@@ -151,6 +161,17 @@ impl Worker {
 }
 
 impl Answer {
+    /// The backend counts as down, so it was not asked.
+    fn down(Down { until }: Down) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut answer = Self::problem(status, "the backend is down, it was not asked");
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let seconds = left.map_or(1, |left| seconds_up(left).max(1));
+        let headers = &mut answer.headers;
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer
+    }
+
     /// A problem document (RFC 9457).
     fn problem(status: StatusCode, detail: &str) -> Self {
         let (kind, title) = match status {

@@ -21,8 +21,10 @@ use super::{
     call::{self, Call},
     client::{self, CallError, Client, Deadline},
     delivered::Delivered,
+    gate::{CircuitView, Gate, Pass},
     outcome::{Attempt, Decision, Reason, decide},
     settle::Failed,
+    turn::Guards,
 };
 use crate::{
     amqp::{Delivery, Publisher, Settle},
@@ -37,6 +39,10 @@ use crate::{
 /// Pauses before a failed message goes back to its queue, on routes that have nowhere else.
 const REQUEUE_FIRST: Duration = Duration::from_secs(1);
 const REQUEUE_MAX: Duration = Duration::from_secs(30);
+
+/// Probes that one message may make. Then it makes room for another: it may be the only one that the
+/// backend fails for.
+const PROBES: u32 = 3;
 
 /// Takes the deliveries of one route and sees each to its end.
 #[derive(Debug)]
@@ -54,6 +60,7 @@ pub(super) struct Worker {
     pub(super) metrics: RouteMetrics,
     /// The pause before the next requeue; it grows while nothing succeeds.
     pub(super) requeue: Mutex<Backoff>,
+    pub(super) guards: Guards,
     delivered: Mutex<Delivered>,
     client: Client,
     buffer: Buffer,
@@ -67,6 +74,14 @@ pub(super) struct Job {
     pub(super) message: Message,
     pub(super) id: ShortString,
     pub(super) settle: Settle,
+    pub(super) received: Instant,
+}
+
+/// A call that has been made.
+pub(super) struct Called {
+    pub(super) response: Result<Response<Incoming>, CallError>,
+    /// The backend is known to be down, so this was no attempt of the message's own.
+    pub(super) spared: bool,
 }
 
 /// The body of a response whose head has said all that matters.
@@ -93,7 +108,13 @@ impl Forwarder {
         let Flow::Deliver(deliver) = &route.flow else {
             return None;
         };
+        let circuit = deliver.circuit.as_ref();
+        let gate = circuit.map(|circuit| {
+            let open = metrics.circuit_open.clone();
+            Gate::new(route.name.clone(), circuit, open)
+        });
         let worker = Worker {
+            guards: Guards::new(deliver, gate),
             name: route.name.clone(),
             deliver: deliver.clone(),
             publisher,
@@ -106,6 +127,15 @@ impl Forwarder {
         };
         let worker = Arc::new(worker);
         Some(Self { deliveries, worker })
+    }
+
+    pub fn route(&self) -> Arc<str> {
+        self.worker.name.clone()
+    }
+
+    /// The state of the route's circuit, from now on; `None` where it has none.
+    pub fn circuit(&self) -> Option<CircuitView> {
+        self.worker.guards.gate.as_ref().map(Gate::view)
     }
 
     /// Forwards until `drain` or until the deliveries end, then waits for those under way.
@@ -135,9 +165,9 @@ impl Forwarder {
                     None => break,
                 },
             };
-            let (worker, abort) = (self.worker.clone(), abort.clone());
+            let (worker, drain, abort) = (self.worker.clone(), drain.clone(), abort.clone());
             task::spawn(&tasks, "forward", async move {
-                worker.run(delivery, abort).await;
+                worker.run(delivery, drain, abort).await;
                 drop(slot);
             });
         }
@@ -155,12 +185,16 @@ impl Forwarder {
 // === impl Worker ===
 
 impl Worker {
-    async fn run(&self, delivery: Delivery, abort: CancellationToken) {
+    async fn run(&self, delivery: Delivery, drain: CancellationToken, abort: CancellationToken) {
         // Its channel is gone: the broker has requeued the message and will deliver it again.
         if !delivery.settle.is_live() {
             return;
         }
-        let Delivery { message, settle } = delivery;
+        let Delivery {
+            message,
+            settle,
+            received,
+        } = delivery;
         let bytes = u64::try_from(message.body.len()).unwrap_or(u64::MAX);
         let _held = self.buffer.hold(bytes);
         let _in_flight = InFlight::new(&self.metrics);
@@ -172,6 +206,7 @@ impl Worker {
             message,
             id,
             settle,
+            received,
         };
         let unread = tokio::select! {
             biased;
@@ -180,7 +215,7 @@ impl Worker {
                 self.cut.fetch_add(1, Ordering::Relaxed);
                 return self.metrics.delivery("requeued");
             }
-            unread = self.handle(job) => unread,
+            unread = self.handle(job, &drain) => unread,
         };
         // The message is settled. Its place stays taken, so that a backend that does not end its
         // responses is not given more calls than the route allows.
@@ -193,7 +228,7 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, job: Job) -> Option<Unread> {
+    async fn handle(&self, job: Job, drain: &CancellationToken) -> Option<Unread> {
         if job.message.redelivered && self.was_delivered(&job) {
             job.settle.ack();
             self.metrics.delivery("suppressed");
@@ -202,28 +237,56 @@ impl Worker {
         let reply_to = job.message.properties.reply_to().clone();
         match reply_to.filter(|queue| !queue.as_str().is_empty()) {
             Some(queue) => {
-                self.answer(job, queue).await;
+                self.answer(job, queue, drain).await;
                 None
             }
-            None => self.forward(job).await,
+            None => self.forward(job, drain).await,
         }
     }
 
-    /// One attempt, and what follows from it. The head of a response decides: the message need not
-    /// wait for a body that nobody reads.
-    async fn forward(&self, job: Job) -> Option<Unread> {
-        let target = &self.deliver.target;
-        let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
-            Ok(call) => call,
-            Err(error) => {
-                let failed = Failed::new(&job, error.to_string(), None);
-                self.park(job, failed, Reason::Unforwardable).await;
+    /// Calls until an attempt counts, then does what follows from it.
+    async fn forward(&self, job: Job, drain: &CancellationToken) -> Option<Unread> {
+        let mut probes = 0;
+        loop {
+            let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
+                Ok(call) => call,
+                Err(error) => {
+                    let failed = Failed::new(&job, error.to_string(), None);
+                    self.park(job, failed, Reason::Unforwardable).await;
+                    return None;
+                }
+            };
+            let pass = match self.guards.turn(&job, drain).await {
+                Ok(pass) => pass,
+                Err(leave) => {
+                    self.leave(job, leave).await;
+                    return None;
+                }
+            };
+            probes += u32::from(pass.as_ref().is_some_and(Pass::is_probe));
+            let deadline = Deadline::after(self.deliver.target.timeout);
+            let begun = Instant::now();
+            let called = self.call(call, deadline, pass).await;
+            self.observe(begun);
+            if !called.spared {
+                return self.conclude(job, called.response, deadline).await;
+            }
+            if probes >= PROBES {
+                self.put_back(job).await;
                 return None;
             }
-        };
-        let deadline = Deadline::after(target.timeout);
-        let begun = Instant::now();
-        let (attempt, unread) = match self.call(call, deadline).await {
+        }
+    }
+
+    /// What follows from an attempt. The head of a response decides: the message need not wait for
+    /// a body that nobody reads.
+    async fn conclude(
+        &self,
+        job: Job,
+        response: Result<Response<Incoming>, CallError>,
+        deadline: Deadline,
+    ) -> Option<Unread> {
+        let (attempt, unread) = match response {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 let attempt = Attempt::answered(head.status, &head.headers, SystemTime::now());
@@ -231,11 +294,10 @@ impl Worker {
             }
             Err(error) => (Attempt::Failed(error), None),
         };
-        self.observe(begun);
         let failed = Failed::new(&job, attempt.describe(), attempt.status());
         let decision = decide(
             &attempt,
-            &target.success,
+            &self.deliver.target.success,
             &self.deliver.failure,
             failed.attempts,
             failed.age,
@@ -258,14 +320,19 @@ impl Worker {
         client::discard(body, limit, deadline).await;
     }
 
-    /// The one place from which backends are called: what guards them stands around this.
+    /// The one place from which backends are called. A call that is cut off leaves its place as the
+    /// probe to the next.
     pub(super) async fn call(
         &self,
         Call { request, skipped }: Call,
         deadline: Deadline,
-    ) -> Result<Response<Incoming>, CallError> {
+        pass: Option<Pass<'_>>,
+    ) -> Called {
         self.metrics.skipped_headers.inc_by(skipped);
-        self.client.call(request, deadline).await
+        let response = self.client.call(request, deadline).await;
+        let outcome = response.as_ref().map(Response::status);
+        let spared = pass.is_some_and(|pass| pass.record(outcome));
+        Called { response, spared }
     }
 
     /// Its acknowledgement was lost with the connection; a second call would be one too many.

@@ -11,11 +11,15 @@ mod client;
 mod copy;
 mod delivered;
 mod forwarder;
+mod gate;
 mod outcome;
 mod settle;
+mod turn;
 
 pub use client::{CallError, Client, ClientError};
 pub use forwarder::Forwarder;
+pub use gate::CircuitView;
+pub use turn::prefetch;
 
 #[cfg(test)]
 mod testing;

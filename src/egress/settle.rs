@@ -14,6 +14,7 @@ use super::{
     copy::{self, History},
     forwarder::{Job, Worker},
     outcome::Reason,
+    turn::Leave,
 };
 use crate::{
     amqp::Outcome,
@@ -111,6 +112,36 @@ impl Worker {
         }
     }
 
+    /// A message whose call has not come, for one reason or another.
+    pub(super) async fn leave(&self, job: Job, leave: Leave) {
+        match leave {
+            Leave::Held => self.put_back(job).await,
+            Leave::Draining => {
+                job.settle.requeue();
+                self.metrics.delivery("requeued");
+            }
+            Leave::Lost => self.metrics.delivery("requeued"),
+        }
+    }
+
+    /// To the end of its own queue, by a copy: a requeue would spend the queue's delivery limit, and
+    /// the message would be the next to come again.
+    pub(super) async fn put_back(&self, job: Job) {
+        let queue = &self.deliver.source.queue;
+        let Ok(to) = ShortString::try_new(queue.as_str()) else {
+            // No such queue can be consumed from.
+            return drop(job);
+        };
+        tracing::debug!(
+            route = &*self.name,
+            queue,
+            message_id = job.id.as_str(),
+            "message held for its call, put back to the end of its queue"
+        );
+        let publish = copy::returned(&job.message, &job.id, to);
+        self.replace(job, publish, "returned").await;
+    }
+
     /// Publishes a copy to the queue `to` and acknowledges the message once the copy is safe.
     async fn move_to(
         &self,
@@ -140,6 +171,11 @@ impl Worker {
             return self.metrics.delivery("requeued");
         };
         let publish = copy::publish(&job.message, &job.id, to, &history);
+        self.replace(job, publish, outcome).await;
+    }
+
+    /// Acknowledges the message once its copy is safe.
+    async fn replace(&self, job: Job, publish: Publish, outcome: &'static str) {
         let give_up = |_: &Outcome| false;
         match self.publish(publish, &job, give_up).await {
             Some(_) => {

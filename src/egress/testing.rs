@@ -18,13 +18,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Client, Forwarder};
+use super::{CircuitView, Client, Forwarder};
 use crate::{
     amqp::testing::{Broker, Queue, broker, queue},
     buffer::Buffer,
     config::model::{
-        AmqpSource, Deliver, Failure, Flow, HeaderRules, HttpTarget, Limits, Park, Retry, Route,
-        UrlTarget,
+        AmqpSource, Circuit, CircuitOn, Deliver, Failure, Flow, HeaderRules, HttpTarget, Limits,
+        Park, Retry, Route, UrlTarget,
     },
     message::Message,
     policy::{Schedule, StatusSet},
@@ -34,6 +34,7 @@ use crate::{
 };
 
 pub(super) struct Rig {
+    pub(super) circuit: Option<CircuitView>,
     pub(super) queue: Queue,
     pub(super) broker: Broker,
     pub(super) drain: CancellationToken,
@@ -104,6 +105,20 @@ pub(super) fn route(url: &str) -> Deliver {
     }
 }
 
+/// Opens after `failures`, and is tried again every 20 ms.
+pub(super) fn circuit(failures: u32) -> Option<Circuit> {
+    Some(Circuit {
+        failures,
+        on: CircuitOn {
+            connect: true,
+            timeout: true,
+            statuses: StatusSet::unavailable(),
+        },
+        pause: Duration::from_millis(20),
+        pause_max: Duration::from_millis(20),
+    })
+}
+
 impl Rig {
     pub(super) fn start(deliver: Deliver) -> Self {
         let (queue, deliveries) = queue(64);
@@ -123,9 +138,12 @@ impl Rig {
             metrics.route(&route.name, Side::Deliver),
             Buffer::new(1024 * 1024),
         );
-        let run = forwarder.unwrap().run(drain.clone(), abort.clone());
+        let forwarder = forwarder.unwrap();
+        let circuit = forwarder.circuit();
+        let run = forwarder.run(drain.clone(), abort.clone());
         let done = task::spawn(&TaskTracker::new(), "forwarder", run);
         Self {
+            circuit,
             queue,
             broker,
             drain,
@@ -137,10 +155,15 @@ impl Rig {
 
     /// How many deliveries ended as `outcome`.
     pub(super) fn counted(&self, outcome: &str) -> u64 {
-        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
         let line = format!("hareway_deliveries_total{{outcome=\"{outcome}\",route=\"fulfil\"}} ");
+        self.metric(&line)
+    }
+
+    /// The value of the line of the metrics that begins so; 0 where there is none.
+    pub(super) fn metric(&self, line: &str) -> u64 {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
         text.lines()
-            .find_map(|found| found.strip_prefix(&line))
+            .find_map(|found| found.strip_prefix(line))
             .map_or(0, |count| count.parse().unwrap())
     }
 }

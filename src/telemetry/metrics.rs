@@ -66,6 +66,11 @@ const IN_FLIGHT: Definition = Definition {
     help: "Calls under way.",
     labels: &["route"],
 };
+const CIRCUIT_OPEN: Definition = Definition {
+    name: "hareway_circuit_open",
+    help: "1 while a route's backend counts as down.",
+    labels: &["route"],
+};
 const WAITING_REPLIES: Definition = Definition {
     name: "hareway_waiting_replies",
     help: "HTTP calls held open for a reply.",
@@ -149,13 +154,14 @@ pub const PUBLISH_OUTCOMES: [&str; 13] = [
     "overloaded",
 ];
 /// What a delivery came to; the label `outcome` of `hareway_deliveries_total`.
-pub const DELIVERY_OUTCOMES: [&str; 7] = [
+pub const DELIVERY_OUTCOMES: [&str; 8] = [
     "delivered",
     "replied",
     "retried",
     "parked",
     "dropped",
     "requeued",
+    "returned",
     "suppressed",
 ];
 /// What a reply came to; the label `outcome` of `hareway_replies_total`.
@@ -181,6 +187,7 @@ pub struct Metrics {
     deliveries: IntCounterVec,
     forward_seconds: HistogramVec,
     in_flight: IntGaugeVec,
+    circuit_open: IntGaugeVec,
     replies: IntCounterVec,
     waiting_replies: IntGaugeVec,
     skipped_headers: IntCounterVec,
@@ -246,6 +253,8 @@ pub struct RouteMetrics {
     pub publish_seconds: Histogram,
     pub forward_seconds: Histogram,
     pub in_flight: IntGauge,
+    /// 1 while the route's circuit is open or half-open.
+    pub circuit_open: IntGauge,
     pub waiting_replies: IntGauge,
     /// Headers that HTTP, or AMQP, could not carry.
     pub skipped_headers: IntCounter,
@@ -274,6 +283,7 @@ impl Metrics {
             deliveries: family.counters(DELIVERIES_TOTAL)?,
             forward_seconds: family.histograms(FORWARD_SECONDS)?,
             in_flight: family.gauges(IN_FLIGHT)?,
+            circuit_open: family.gauges(CIRCUIT_OPEN)?,
             waiting_replies: family.gauges(WAITING_REPLIES)?,
             skipped_headers: family.counters(SKIPPED_HEADERS_TOTAL)?,
             parked_messages: family.gauges(PARKED_MESSAGES)?,
@@ -317,6 +327,7 @@ impl Metrics {
             publish_seconds: seconds(&self.publish_seconds, inbound || deliver),
             forward_seconds: seconds(&self.forward_seconds, deliver),
             in_flight: gauge(&self.in_flight, inbound || deliver),
+            circuit_open: gauge(&self.circuit_open, deliver),
             waiting_replies: gauge(&self.waiting_replies, inbound),
             skipped_headers: match inbound || deliver {
                 true => self.skipped_headers.with_label_values(&[&**name]),

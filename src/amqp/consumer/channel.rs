@@ -12,7 +12,7 @@ use lapin::{
     },
     types::{FieldTable, ShortString},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -145,7 +145,11 @@ impl Running {
             properties: raw.properties,
             body: Bytes::from(raw.data),
         };
-        self.pending = Some(Delivery { message, settle });
+        self.pending = Some(Delivery {
+            message,
+            settle,
+            received: Instant::now(),
+        });
     }
 
     /// After the cancel: gives back what nobody has taken, then waits until all else is settled.

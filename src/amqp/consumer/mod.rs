@@ -3,7 +3,7 @@
 mod channel;
 mod unsettled;
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 pub(super) use channel::{Ended, Subscription, consume};
 
@@ -14,6 +14,8 @@ use crate::message::Message;
 pub struct Delivery {
     pub message: Message,
     pub settle: Settle,
+    /// From then on the broker waits for its acknowledgement.
+    pub received: Instant,
 }
 
 /// The right to settle one delivery. Dropping it requeues the message.
@@ -58,6 +60,11 @@ impl Settle {
     /// requeued it already and nothing done here reaches it.
     pub fn is_live(&self) -> bool {
         !self.verdicts.is_closed()
+    }
+
+    /// Resolves when [`Settle::is_live`] is no longer true.
+    pub async fn lost(&self) {
+        self.verdicts.closed().await;
     }
 
     fn send(&mut self, verdict: Verdict) {

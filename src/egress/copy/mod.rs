@@ -15,6 +15,9 @@ use crate::message::{
     names, timestamp,
 };
 
+/// More than Hareway's own headers can come to, but for an error's text: six names of up to 255
+/// bytes among them.
+const OWN_SIZE: usize = 4096;
 /// The most bytes of an error's text.
 const ERROR_LIMIT: usize = 512;
 
@@ -44,6 +47,25 @@ pub(super) fn publish(
         exchange: ShortString::default(),
         routing_key: to,
         properties: copy::properties(message, table(message, history)).with_message_id(id.clone()),
+        body: Bytes::clone(&message.body),
+    }
+}
+
+/// The publish that puts `message` back into its own queue, at the end, as it is: nothing has been
+/// tried, so its history stays as it was, but for where it came from.
+pub(super) fn returned(message: &Message, id: &ShortString, queue: ShortString) -> Publish {
+    let mut table = copy::carried(message, &[], OWN_SIZE);
+    let origin = [
+        (names::EXCHANGE, message.origin_exchange()),
+        (names::ROUTING_KEY, message.origin_routing_key()),
+    ];
+    for (name, text) in origin {
+        insert_text(&mut table, name, &text);
+    }
+    Publish {
+        exchange: ShortString::default(),
+        routing_key: queue,
+        properties: copy::properties(message, table).with_message_id(id.clone()),
         body: Bytes::clone(&message.body),
     }
 }
@@ -89,9 +111,8 @@ fn write(table: &mut FieldTable, message: &Message, history: &History<'_>) {
     }
 }
 
-/// More than Hareway's own headers can come to: six names of up to 255 bytes among them.
 fn own_size(history: &History<'_>) -> usize {
-    4096 + history.error.len().min(ERROR_LIMIT)
+    OWN_SIZE + history.error.len().min(ERROR_LIMIT)
 }
 
 fn shortened(text: &str, limit: usize) -> &str {
