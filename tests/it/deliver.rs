@@ -283,7 +283,7 @@ async fn broken_backends_are_retried() {
 async fn a_backend_that_starts_late_gets_everything() {
     let rig = Rig::new().await;
     let port = free_port();
-    let more = "retry: { delays: [200ms], for: 1m }";
+    let more = "retry: { delays: [200ms], for: 1m }\n    circuit: none";
     let bridge = rig
         .bridge(&route(&format!("http://127.0.0.1:{port}/"), more))
         .await;
@@ -660,7 +660,7 @@ async fn retrying_ends_when_its_time_has_passed() {
     let rig = Rig::new().await;
     let backend = Backend::start().await;
     backend.otherwise(Answer::status(503));
-    let more = "retry: { delays: [100ms, 300ms], for: 3s, on: [503] }";
+    let more = "retry: { delays: [100ms, 300ms], for: 3s, on: [503] }\n    circuit: none";
     let _bridge = rig.bridge(&route(&backend.url("/"), more)).await;
     rig.amqp()
         .send(&rig.name("work"), with_id("m-1"), b"")
