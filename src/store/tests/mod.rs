@@ -1,8 +1,13 @@
 //! The store's promises: what was answered is on the disk, in order, and nothing else is.
 
 mod apart;
+mod crash;
+mod disk;
+mod interleaving;
 mod line;
+
 mod opening;
+mod trouble;
 
 use std::{sync::Arc, time::SystemTime};
 
