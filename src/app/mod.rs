@@ -172,6 +172,10 @@ impl App {
         let stop_admin = CancellationToken::new();
         let admin = admin.serve(listeners.admin, stop_admin.clone(), stop_admin.clone());
         task::spawn(&tracker, "admin listener", admin);
+        if let Some(store) = &store {
+            let sweep = store.clone().sweep_answers(stop_admin.clone());
+            task::spawn(&tracker, "sweep answers", sweep);
+        }
         running.start_spools(ingress.take_drains());
         let serving = ingress.serve(
             listeners.http,
@@ -303,7 +307,7 @@ fn open_store(config: &Config) -> Result<Option<Store>, StoreError> {
         .routes
         .iter()
         .filter_map(|route| route.inbound())
-        .any(|inbound| inbound.spool.is_some());
+        .any(|inbound| inbound.spool.is_some() || inbound.idempotency.is_some());
     needed.then(|| Store::open(&config.store.path)).transpose()
 }
 

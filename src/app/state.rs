@@ -14,7 +14,7 @@ use crate::{
         model::{Deliver, Flow, Inbound, Route},
     },
     egress::CircuitView,
-    store::{Store, Usage},
+    store::{Answers, Store, Usage},
     telemetry::{Metrics, SpoolMetrics},
 };
 
@@ -38,6 +38,9 @@ struct Kept {
     metrics: SpoolMetrics,
     /// The routes that have a spool, and the most bytes it may have.
     limits: Vec<(Arc<str>, u64)>,
+    /// The keys and answers of the routes that have any.
+    answers: Vec<Answers>,
+    answers_limit: Gauge,
 }
 
 // === impl State ===
@@ -153,7 +156,13 @@ impl Kept {
             let spool = route.inbound()?.spool.as_ref()?;
             Some((route.name.clone(), spool.max_bytes))
         };
+        let answers = |route: &Arc<Route>| {
+            let settings = route.inbound()?.idempotency.as_ref()?;
+            Some(store.answers(&route.name, settings))
+        };
         Ok(Self {
+            answers: config.routes.iter().filter_map(answers).collect(),
+            answers_limit: metrics.limit("idempotency"),
             store,
             metrics: metrics.spool()?,
             limits: config.routes.iter().filter_map(limit).collect(),
@@ -183,6 +192,8 @@ impl Kept {
             }
         }
         self.metrics.limit.set(fullest);
+        let used = self.answers.iter().map(Answers::used_ratio);
+        self.answers_limit.set(used.fold(0.0, f64::max));
     }
 }
 

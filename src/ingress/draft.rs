@@ -28,6 +28,15 @@ pub(super) struct Draft {
     pub(super) id: ShortString,
 }
 
+impl Draft {
+    /// Gives the message another id.
+    pub(super) fn rename(&mut self, id: ShortString) {
+        let properties = std::mem::take(&mut self.publish.properties);
+        self.publish.properties = properties.with_message_id(id.clone());
+        self.id = id;
+    }
+}
+
 impl Received {
     /// Renders the route's templates and maps the headers.
     ///

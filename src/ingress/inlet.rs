@@ -11,7 +11,7 @@ use std::{
 use lapin::types::ShortString;
 use tokio::time::Instant;
 
-use super::spool::Outbox;
+use super::{idempotency::Guard, spool::Outbox};
 use crate::{
     amqp::Outcome,
     config::model::{Answer, Inbound, Route, Unroutable},
@@ -31,6 +31,8 @@ pub(super) struct Inlet {
     pub(super) reply_to: ShortString,
     /// Where messages wait while the broker does not take them, on routes with a spool.
     pub(super) outbox: Option<Arc<Outbox>>,
+    /// Recognises repeated calls, on routes with `idempotency`.
+    pub(super) guard: Option<Arc<Guard>>,
     pub(super) metrics: RouteMetrics,
     last_warning: Mutex<Option<Instant>>,
     unwarned: AtomicU64,
@@ -64,6 +66,7 @@ impl Inlet {
             exchange: short(&inbound.target.exchange)?,
             reply_to: short(named.unwrap_or(reply_queue))?,
             outbox,
+            guard: None,
             metrics: metrics.route(&route.name, Side::Inbound),
             inbound: inbound.clone(),
             last_warning: Mutex::default(),

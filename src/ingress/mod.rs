@@ -3,6 +3,7 @@
 mod accept;
 mod call;
 mod draft;
+mod idempotency;
 mod inlet;
 mod path;
 mod request_reply;
@@ -39,6 +40,7 @@ use crate::{
 };
 use call::Call;
 use draft::{Draft, Received};
+use idempotency::Guard;
 use inlet::Inlet;
 use router::{Found, Missed, Router};
 use spool::{Outbox, Settings};
@@ -95,7 +97,8 @@ impl Ingress {
                 continue;
             };
             let outbox = store.and_then(|store| drains.add(store, route, inbound));
-            let inlet = Inlet::new(route, inbound, &reply_queue, outbox, metrics)?;
+            let mut inlet = Inlet::new(route, inbound, &reply_queue, outbox, metrics)?;
+            inlet.guard = store.and_then(|store| guard(store, route, inbound, &buffer));
             let source = inbound.source.clone();
             routes.push((source.method, source.path, Arc::new(inlet)));
         }
@@ -193,10 +196,19 @@ impl Ingress {
         arrived: Instant,
     ) -> Result<Response, Problem> {
         let draft = received.draft(inlet)?;
+        let guard = inlet.guard.as_ref();
+        let identity = guard.map(|guard| guard.identify(inlet, &received));
+        let identity = identity.transpose()?.flatten();
         let Received { parts, body, .. } = received;
         // It counts as held until its last clone is gone, and the message has one.
         drop(body);
-        self.flow(inlet, draft, parts.headers, arrived).await
+        match guard.zip(identity) {
+            Some((guard, identity)) => {
+                let request = parts.headers;
+                idempotency::once(self, inlet, guard, identity, draft, request, arrived).await
+            }
+            None => self.flow(inlet, draft, parts.headers, arrived).await,
+        }
     }
 
     async fn flow(
@@ -290,6 +302,13 @@ impl Handler for Ingress {
             }
         }
     }
+}
+
+/// What recognises the repeated calls of a route.
+fn guard(store: &Store, route: &Route, inbound: &Inbound, buffer: &Buffer) -> Option<Arc<Guard>> {
+    let settings = inbound.idempotency.as_ref()?;
+    let answers = store.answers(&route.name, settings);
+    Some(Arc::new(Guard::new(settings, answers, buffer.clone())))
 }
 
 /// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2): without it two parsers on the way may differ

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What the caller's own correlation id may have come in; it goes back in the same.
-const CORRELATION: [HeaderName; 3] = [
+pub(super) const CORRELATION: [HeaderName; 3] = [
     HeaderName::from_static("correlation-id"),
     HeaderName::from_static("x-correlation-id"),
     HeaderName::from_static("x-request-id"),

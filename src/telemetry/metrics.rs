@@ -56,6 +56,11 @@ const DELIVERIES_TOTAL: Definition = Definition {
     help: "Deliveries by how they were settled.",
     labels: &["route", "outcome"],
 };
+const IDEMPOTENCY_TOTAL: Definition = Definition {
+    name: "hareway_idempotency_total",
+    help: "Calls with an idempotency key, or without one where it is required, by what was known of it.",
+    labels: &["route", "outcome"],
+};
 const FORWARD_SECONDS: Definition = Definition {
     name: "hareway_forward_seconds",
     help: "One backend call, in seconds.",
@@ -176,6 +181,16 @@ pub const REPLY_OUTCOMES: [&str; 8] = [
     "handed_over",
 ];
 
+/// What became of a call by its key; the label `outcome` of `hareway_idempotency_total`.
+pub const IDEMPOTENCY_OUTCOMES: [&str; 6] = [
+    "first",
+    "replayed",
+    "in_progress",
+    "conflict",
+    "taken_over",
+    "refused",
+];
+
 /// The process's metrics. One per running bridge, so that two in one process do not mix.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -189,6 +204,7 @@ pub struct Metrics {
     in_flight: IntGaugeVec,
     circuit_open: IntGaugeVec,
     replies: IntCounterVec,
+    idempotency: IntCounterVec,
     waiting_replies: IntGaugeVec,
     skipped_headers: IntCounterVec,
     parked_messages: IntGaugeVec,
@@ -244,6 +260,7 @@ pub struct RouteMetrics {
     published: IntCounterVec,
     deliveries: IntCounterVec,
     replies: IntCounterVec,
+    idempotency: IntCounterVec,
     route: Arc<str>,
     accepted: IntCounter,
     routed: IntCounter,
@@ -286,6 +303,7 @@ impl Metrics {
             circuit_open: family.gauges(CIRCUIT_OPEN)?,
             waiting_replies: family.gauges(WAITING_REPLIES)?,
             skipped_headers: family.counters(SKIPPED_HEADERS_TOTAL)?,
+            idempotency: family.counters(IDEMPOTENCY_TOTAL)?,
             parked_messages: family.gauges(PARKED_MESSAGES)?,
             detached: Detached::new()?,
             limit_used: family.ratios(LIMIT_USED_RATIO)?,
@@ -337,6 +355,7 @@ impl Metrics {
             published: self.published.clone(),
             deliveries: self.deliveries.clone(),
             replies: self.replies.clone(),
+            idempotency: self.idempotency.clone(),
             route: name.clone(),
         }
     }
@@ -431,6 +450,13 @@ impl RouteMetrics {
                 .with_label_values(&[&*self.route, outcome])
                 .inc();
         }
+    }
+
+    /// `outcome` is one of [`IDEMPOTENCY_OUTCOMES`].
+    pub fn idempotency(&self, outcome: &str) {
+        self.idempotency
+            .with_label_values(&[&*self.route, outcome])
+            .inc();
     }
 
     /// `outcome` is one of [`REPLY_OUTCOMES`].

@@ -28,6 +28,7 @@ mod deliver;
 mod durability;
 mod harness;
 mod hostile;
+mod idempotency;
 mod inside;
 mod interop;
 mod ordered;

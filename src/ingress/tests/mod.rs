@@ -1,6 +1,7 @@
 //! The inbound flows on a real socket, with a broker that does what the test says.
 
 mod accept;
+mod idempotency;
 mod request_reply;
 mod router;
 mod spool;
