@@ -98,7 +98,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Rate,
         "",
         "100/s",
-        "Calls in a time, per process. Messages that a queue's route holds back are unacknowledged, and the broker takes them back after 30 minutes: `prefetch` is lowered so that none waits longer than 10.",
+        "Calls in a time, per process. A message of a queue that waits for its turn is unacknowledged, and the broker takes it back after 30 minutes: `prefetch` is lowered so that none waits longer than 10.",
     ),
     key(
         "routes.*.limits.burst",

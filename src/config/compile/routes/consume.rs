@@ -16,7 +16,7 @@ use crate::config::{
 
 const CONCURRENCY: usize = 16;
 /// The longest that a message should wait for its turn: a third of the broker's patience.
-const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn source<'a>(
     node: &'a Node,

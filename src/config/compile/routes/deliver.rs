@@ -65,18 +65,23 @@ pub(super) fn compile<'a>(
     }))
 }
 
-/// A message that waits for its turn is unacknowledged until its call has ended.
+/// A message is unacknowledged while it waits for its turn, and until its call has ended. It is
+/// held for as long as both together are safe; then it goes back to the end of its queue.
 fn check_turn(paced: &Paced<'_>, target: Option<&HttpTarget>, out: &mut Diagnostics) {
     let (Some(rate), Some(place), Some(target)) = (paced.limits.rate, paced.rate, target) else {
         return;
     };
-    if rate.interval.saturating_add(target.timeout) >= CONSUMER_TIMEOUT {
+    let held = CONSUMER_TIMEOUT.saturating_sub(target.timeout) / 2;
+    let held = held.min(consume::LONGEST_WAIT);
+    if rate.interval > held {
+        let [interval, held] = [rate.interval, held].map(humantime::format_duration);
         let message = format!(
-            "one call every {}: messages would wait for their turn for 30m or longer",
-            humantime::format_duration(rate.interval)
+            "one call every {interval}: messages go back to the end of their queue while they wait for it"
         );
-        let help = "the broker takes the delivery back after 30m (its `consumer_timeout`), and the call may take its `timeout`; write a higher rate";
-        out.error(place, message, help);
+        let help = format!(
+            "a message is held for {held} at most, as the broker takes it back after 30m (its `consumer_timeout`) and its call may take its `timeout`; write a higher rate to keep messages in order"
+        );
+        out.warning(place, message, help);
     }
 }
 

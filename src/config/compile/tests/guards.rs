@@ -160,7 +160,7 @@ fn no_message_is_taken_so_early_that_the_broker_would_take_it_back() {
     // 20 messages, a call every 30 seconds: 10 minutes.
     assert_eq!(ahead("", "rate: 2/m"), (16, 20));
     assert_eq!(ahead("", "rate: 1/m"), (10, 10));
-    assert_eq!(ahead("", "rate: 1/15m"), (1, 1));
+    assert_eq!(ahead("", "rate: 1/9m"), (1, 1));
     assert_eq!(ahead(", concurrency: 30", "rate: 1/m"), (10, 10));
     assert_eq!(ahead(", prefetch: 10", "rate: 1/m"), (10, 10));
     assert_eq!(ahead(", prefetch: 60000", "rate: 100/s"), (16, 60_000));
