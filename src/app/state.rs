@@ -1,6 +1,6 @@
 //! What the admin listener asks about the running bridge.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc};
 
 use prometheus::Gauge;
 use tokio_util::sync::CancellationToken;
@@ -197,10 +197,10 @@ impl Kept {
     }
 }
 
-/// For how many seconds the first message in line has been there.
+/// For how many seconds the first message in line has been there; 0 where there is none.
 fn age(usage: &Usage) -> f64 {
-    let oldest = usage.oldest.unwrap_or_else(SystemTime::now);
-    oldest.elapsed().unwrap_or_default().as_secs_f64()
+    let age = usage.oldest.map(|oldest| oldest.elapsed());
+    age.and_then(Result::ok).unwrap_or_default().as_secs_f64()
 }
 
 fn not_ready(part: &str, reason: &str) -> NotReady {

@@ -14,6 +14,7 @@ use crate::{
         model::{Log, LogFormat},
     },
     shutdown::Shutdown,
+    store,
     telemetry::logs,
 };
 
@@ -23,6 +24,7 @@ pub(super) fn command(arguments: &sources::Arguments) -> anyhow::Result<ExitCode
         Err(found) => return Ok(sources::refuse(&found)),
     };
     logs::init(&config.log.level, json(&config.log));
+    leave_panics_of_the_store_to_it();
     run(config, &warnings)
 }
 
@@ -51,6 +53,16 @@ fn announce(config: &Config, warnings: &Diagnostics) {
         } = Described::new(route);
         tracing::info!(route = %name, flow, from, to, guarantee, "route");
     }
+}
+
+/// A damaged store is one line of ours, not a stack trace of somebody else's.
+fn leave_panics_of_the_store_to_it() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !store::is_caught(panic) {
+            usual(panic);
+        }
+    }));
 }
 
 /// Runs until a signal ends it. Exit code 0: everything was finished; 1: something was cut off.

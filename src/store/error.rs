@@ -1,6 +1,6 @@
 //! Why the store cannot be opened, and why it cannot do what it was asked.
 
-use std::{any::Any, io, path::PathBuf};
+use std::{any::Any, io, panic::PanicHookInfo, path::PathBuf};
 
 use thiserror::Error;
 
@@ -45,4 +45,11 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("internal failure: {}", text.unwrap_or("unknown"))
+}
+
+/// Whether a panic is one of the engine's, by which it says that a file is damaged. The store
+/// catches those and tells of them in its own words, so that nobody else needs to.
+pub fn is_caught(panic: &PanicHookInfo<'_>) -> bool {
+    let place = panic.location();
+    place.is_some_and(|place| place.file().contains("/redb-"))
 }

@@ -20,6 +20,6 @@ mod tables;
 mod tests;
 
 pub use answers::{Answer, Answers, Begin, Begun, Digest, Kept};
-pub use error::{Refused, StoreError};
+pub use error::{Refused, StoreError, is_caught};
 pub use handle::Store;
 pub use spool::{Apart, Entry, Spool, Usage};

@@ -6,7 +6,10 @@ use std::{
 };
 
 use lapin::types::ShortString;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, RwLock},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,6 +29,8 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// About how many bytes of bodies are read at once.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// A line that so many batches empty is emptied while newcomers wait.
+const LAST_BATCHES: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often the line is looked at without being told of news: messages that were set apart may
@@ -41,6 +46,7 @@ pub struct Drain {
     route: Arc<str>,
     spool: Spool,
     news: Arc<Notify>,
+    way: Arc<RwLock<()>>,
     publisher: Publisher,
     buffer: Buffer,
     metrics: RouteMetrics,
@@ -116,6 +122,7 @@ impl Drain {
             route: route.clone(),
             spool: outbox.spool.clone(),
             news: outbox.news.clone(),
+            way: outbox.way.clone(),
             publisher,
             buffer,
             metrics,
@@ -142,7 +149,7 @@ impl Drain {
             };
             let well = match work {
                 Work::SetApart(keys) => self.expire(keys, &stop).await,
-                Work::Publish(entries) => self.publish(entries, &stop).await,
+                Work::Publish(entries) => self.advance(entries, &stop).await,
             };
             if well {
                 self.backoff.reset();
@@ -210,6 +217,38 @@ impl Drain {
             ..Plan::default()
         };
         self.settle(plan, stop).await
+    }
+
+    /// Publishes a batch, and where little is left all of the line.
+    async fn advance(&mut self, entries: Vec<Entry>, stop: &CancellationToken) -> bool {
+        let few = u64::try_from(self.batch * LAST_BATCHES).unwrap_or(u64::MAX);
+        // Only after a success: callers need not wait for a broker that does not answer.
+        if self.batch == 1 || self.spool.usage().messages > few {
+            return self.publish(entries, stop).await;
+        }
+        // Whoever is appending gets to the end of it; from then on newcomers wait for this guard.
+        let _closed = self.way.clone().write_owned().await;
+        let mut entries = entries;
+        // What was appended before the way was closed may be as much again.
+        for _ in 0..2 * LAST_BATCHES {
+            if !self.publish(entries, stop).await {
+                return false;
+            }
+            if self.spool.is_empty() || stop.is_cancelled() {
+                break;
+            }
+            entries = match self.spool.first(self.batch, BATCH_BYTES).await {
+                Ok(next) if self.is_fresh(&next) => next,
+                _ => break,
+            };
+        }
+        true
+    }
+
+    /// Whether there are any, and none has waited for too long.
+    fn is_fresh(&self, entries: &[Entry]) -> bool {
+        let old = |entry: &Entry| self.is_too_old(Some(entry.stored_at));
+        !entries.is_empty() && !entries.iter().any(old)
     }
 
     /// Returns whether the whole batch has left the line.
@@ -311,6 +350,7 @@ impl Drain {
         if self.spool.is_empty() {
             tracing::info!(route = %self.route, messages = self.moved, "the spool is empty again");
             self.moved = 0;
+            self.batch = 1;
         }
     }
 }

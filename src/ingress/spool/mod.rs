@@ -4,6 +4,10 @@
 //! A message goes to the broker directly only while nothing of its route waits. As long as something
 //! does, it queues behind it: that is what keeps the order from one 202 to the next, from the
 //! outage's first message to the last one that was spooled.
+//!
+//! Under load something would always wait, and the route would never publish directly again. So when
+//! little is left, the drain closes the way into the line: it lets those finish who are at it, makes
+//! newcomers wait while it publishes the rest, and opens the way with the line empty.
 
 mod drain;
 mod plan;
@@ -11,7 +15,10 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use lapin::types::ShortString;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, RwLock},
+    time::Instant,
+};
 
 pub use drain::Drain;
 pub(super) use drain::Settings;
@@ -30,6 +37,8 @@ pub(super) struct Outbox {
     spool: Spool,
     /// Tells the drain.
     news: Arc<Notify>,
+    /// The way into the line: shared by those who append, closed by the drain for the line's end.
+    way: Arc<RwLock<()>>,
 }
 
 /// What became of a message whose route has a spool.
@@ -90,7 +99,17 @@ struct Begun {
 
 impl Begun {
     async fn send(self, publish: Publish, timeout: Duration) -> Sent {
-        if !self.outbox.is_empty() || self.publisher.gate() != Gate::Open {
+        if !self.outbox.is_empty() {
+            // Bounded: a drain that cannot finish the line must not hold up those who would
+            // lengthen it.
+            let way = tokio::time::timeout(timeout, self.outbox.way.read()).await;
+            if !self.outbox.is_empty() {
+                let sent = self.put(publish, None).await;
+                drop(way);
+                return sent;
+            }
+        }
+        if self.publisher.gate() != Gate::Open {
             return self.put(publish, None).await;
         }
         let copy = publish.clone();
@@ -109,7 +128,7 @@ impl Begun {
     }
 
     /// `outcome` is that of the publish which was tried before, if any.
-    async fn put(self, publish: Publish, outcome: Option<Outcome>) -> Sent {
+    async fn put(&self, publish: Publish, outcome: Option<Outcome>) -> Sent {
         let (kind, label) = match self.outbox.append(publish).await {
             Ok(()) => {
                 self.inlet.metrics.published("spooled");
@@ -145,6 +164,7 @@ impl Outbox {
         Self {
             spool,
             news: Arc::default(),
+            way: Arc::default(),
         }
     }
 

@@ -189,6 +189,34 @@ async fn new_messages_queue_behind_what_is_being_drained() {
     assert!(client.answer().await.body.contains("accepted"));
 }
 
+/// Or something would always wait under load: while the last of the line is published, newcomers
+/// wait, and then they go directly, or behind it where it did not leave.
+#[tokio::test]
+async fn the_end_of_the_line_is_closed_to_newcomers() {
+    for (outcome, status) in [(Outcome::Routed, "accepted"), (Outcome::Nacked, "spooled")] {
+        let mut rig = Rig::start(with_spool()).await;
+        rig.outage(&["a", "b"]).await;
+        rig.bridge.broker.set(Gate::Open);
+        rig.takes("a", Outcome::Routed).await;
+        let last = rig.bridge.broker.take().await;
+        assert_eq!(id_of(last.publish()), "b");
+        let mut client = rig.bridge.client().await;
+        client.send(request("c")).await;
+        rig.bridge
+            .eventually("the call has come in", |bridge| {
+                bridge.metric(r#"hareway_in_flight{route="place-order"}"#) == 1.0
+            })
+            .await;
+        last.end(outcome.clone());
+        if outcome == Outcome::Nacked {
+            rig.takes("b", Outcome::Routed).await;
+        }
+        rig.takes("c", Outcome::Routed).await;
+        assert_eq!(client.answer().await.json()["status"], status);
+        rig.is_empty().await;
+    }
+}
+
 /// Nothing leaves the line past a message that was refused; then batches begin with one again.
 #[tokio::test]
 async fn a_refused_message_stops_the_line() {
