@@ -123,7 +123,8 @@ impl admin::State for State {
         found.reasons.extend(trouble.problems);
         if !store_is_up {
             let store = not_ready("store", "its file cannot be written");
-            match broker_is_there {
+            let needed = self.kept.iter().any(|kept| !kept.answers.is_empty());
+            match broker_is_there && !needed {
                 true => found.warnings.push(store),
                 false => found.reasons.push(store),
             }
