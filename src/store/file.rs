@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     StoreError, answers,
     error::panicked,
-    gate::Gate,
+    gate::{Gate, Key},
     spool,
     state::Figures,
     tables::{self, FORMAT_VERSION},
@@ -27,6 +27,8 @@ use super::{
 const NAME: &str = "hareway.redb";
 /// Pages of the database that are kept in memory. Small: records are read once, in order.
 const CACHE_BYTES: usize = 16 << 20;
+/// The default of [`Place::spacious`].
+const SPACIOUS: u64 = 16 << 20;
 /// Written and removed to see whether the disk takes anything. More than a full disk has room for
 /// by accident.
 const PROBE_BYTES: usize = 256 << 10;
@@ -39,11 +41,14 @@ type OpenBackend = Box<dyn Fn(&Path) -> io::Result<Backend> + Send>;
 pub(super) struct Place {
     path: PathBuf,
     open: OpenBackend,
+    /// A file that is shorter is not worth being made shorter.
+    pub(super) spacious: u64,
 }
 
 /// A database, and its figures.
 pub(super) struct Opened {
     pub(super) database: Database,
+    pub(super) file: Key,
     pub(super) figures: Figures,
 }
 
@@ -61,7 +66,11 @@ impl Place {
         open: impl Fn(&Path) -> io::Result<Backend> + Send + 'static,
     ) -> Self {
         let open = Box::new(open);
-        Self { path, open }
+        Self {
+            path,
+            open,
+            spacious: SPACIOUS,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -103,7 +112,11 @@ impl Place {
         }
         key.open().map_err(|error| self.io(error))?;
         let figures = prepare(&database).map_err(|error| self.error(error))?;
-        Ok(Opened { database, figures })
+        Ok(Opened {
+            database,
+            file: key,
+            figures,
+        })
     }
 
     /// Makes an empty store where there is none. It gets its name when it is complete, and never

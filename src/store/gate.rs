@@ -16,7 +16,7 @@ use redb::{BackendError, StorageBackend};
 #[derive(Debug)]
 pub(super) struct Gate(Arc<Shared>);
 
-/// Opens the gate.
+/// Opens the gate, and tells the length of the file.
 #[derive(Debug)]
 pub(super) struct Key(Arc<Shared>);
 
@@ -57,7 +57,7 @@ impl Gate {
 
 impl Key {
     /// Makes the writes that were held.
-    pub(super) fn open(self) -> io::Result<()> {
+    pub(super) fn open(&self) -> io::Result<()> {
         let mut held = self.0.held();
         for change in held.take().unwrap_or_default().changes {
             match change {
@@ -67,6 +67,11 @@ impl Key {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the file, with those that nothing was ever written to.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        self.0.file.len()
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
     answers::Answers,
     command::{Commands, QUEUE},
     commit::Commit,
-    file::{Opened, Place},
+    engine::Engine,
+    file::Place,
     spool::{Spool, Usage},
     state::State,
 };
@@ -39,11 +40,10 @@ impl Store {
 
     pub(super) fn start(place: Place) -> Result<Self, StoreError> {
         let path = place.path().to_owned();
-        let Opened { database, figures } = place.open()?;
+        let opened = place.open()?;
         let state = Arc::new(State::new());
-        state.load(figures);
         let (queue, commands) = sync_channel(QUEUE);
-        let commit = Commit::new(commands, place, state.clone(), database);
+        let commit = Commit::new(commands, Engine::new(place, state.clone(), opened));
         thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || commit.run())

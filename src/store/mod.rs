@@ -8,6 +8,7 @@
 mod answers;
 mod command;
 mod commit;
+mod engine;
 mod error;
 mod file;
 mod gate;

@@ -64,6 +64,13 @@ impl State {
         }
     }
 
+    /// Bytes of all records.
+    pub(super) fn bytes(&self) -> u64 {
+        let lines = lock(&self.lines);
+        let spooled: u64 = lines.values().map(|line| line.get().bytes()).sum();
+        spooled + self.answers.bytes()
+    }
+
     pub(super) fn line(&self, route: &Arc<str>) -> Arc<Line> {
         lock(&self.lines).entry(route.clone()).or_default().clone()
     }

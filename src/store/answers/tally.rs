@@ -27,6 +27,12 @@ impl Tallies {
         }
     }
 
+    /// Bytes of all records.
+    pub(crate) fn bytes(&self) -> u64 {
+        let tallies = lock(&self.0);
+        tallies.values().map(|tally| tally.get().bytes).sum()
+    }
+
     pub(crate) fn of(&self, route: &Arc<str>) -> Arc<Tally> {
         lock(&self.0).entry(route.clone()).or_default().clone()
     }

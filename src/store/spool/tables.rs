@@ -63,8 +63,12 @@ impl Totals {
     /// Whether `more` bytes would pass `limit`. What was set apart counts: it must not grow for
     /// ever either.
     pub(super) fn is_full(&self, more: usize, limit: u64) -> bool {
-        let used = self.bytes.saturating_add(self.apart_bytes);
-        used.saturating_add(more as u64) > limit
+        self.bytes().saturating_add(more as u64) > limit
+    }
+
+    /// Of all records, in line and apart.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.apart_bytes)
     }
 
     fn from_row(row: TotalsRow) -> Self {

@@ -7,6 +7,7 @@ mod interleaving;
 mod line;
 
 mod opening;
+mod size;
 mod trouble;
 
 use std::{sync::Arc, time::SystemTime};
