@@ -11,7 +11,7 @@ use std::{
 use lapin::types::ShortString;
 use tokio::time::Instant;
 
-use super::{idempotency::Guard, spool::Outbox};
+use super::{idempotency::Guard, limits::Limits, spool::Outbox};
 use crate::{
     amqp::Outcome,
     config::model::{Answer, Inbound, Route, Unroutable},
@@ -33,6 +33,7 @@ pub(super) struct Inlet {
     pub(super) outbox: Option<Arc<Outbox>>,
     /// Recognises repeated calls, on routes with `idempotency`.
     pub(super) guard: Option<Arc<Guard>>,
+    pub(super) limits: Limits,
     pub(super) metrics: RouteMetrics,
     last_warning: Mutex<Option<Instant>>,
     unwarned: AtomicU64,
@@ -67,6 +68,7 @@ impl Inlet {
             reply_to: short(named.unwrap_or(reply_queue))?,
             outbox,
             guard: None,
+            limits: Limits::new(inbound.limits),
             metrics: metrics.route(&route.name, Side::Inbound),
             inbound: inbound.clone(),
             last_warning: Mutex::default(),

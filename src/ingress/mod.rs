@@ -5,6 +5,7 @@ mod call;
 mod draft;
 mod idempotency;
 mod inlet;
+mod limits;
 mod path;
 mod request_reply;
 mod respond;
@@ -156,6 +157,14 @@ impl Ingress {
     ) -> Response {
         let inlet = &found.target;
         let (parts, mut body) = request.into_parts();
+        let refused = |problem, body, begun| {
+            let (version, headers) = (parts.version, &parts.headers);
+            refuse(problem, version, headers, body, begun, &self.tracker)
+        };
+        let _place = match inlet.limits.enter(arrived) {
+            Ok(place) => place,
+            Err(problem) => return refused(problem, body, false),
+        };
         let mut limits = BodyLimits {
             bytes: inlet.inbound.source.body_limit,
             deadline: arrived + self.http.body_timeout,
@@ -167,15 +176,7 @@ impl Ingress {
             Ok(bytes) => bytes,
             Err(error) => {
                 let begun = error.had_begun();
-                let (version, headers) = (parts.version, &parts.headers);
-                return refuse(
-                    error.problem(),
-                    version,
-                    headers,
-                    body,
-                    begun,
-                    &self.tracker,
-                );
+                return refused(error.problem(), body, begun);
             }
         };
         let received = Received {

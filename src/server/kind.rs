@@ -14,6 +14,7 @@ pub enum Kind {
     BodyTooLarge,
     UriTooLong,
     IdempotencyConflict,
+    RateLimited,
     HeadersTooLarge,
     Internal,
     Unroutable,
@@ -43,7 +44,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the statuses.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::IdempotencyKeyMissing,
         Self::NotFound,
@@ -53,6 +54,7 @@ impl Kind {
         Self::BodyTooLarge,
         Self::UriTooLong,
         Self::IdempotencyConflict,
+        Self::RateLimited,
         Self::HeadersTooLarge,
         Self::Internal,
         Self::Unroutable,
@@ -89,6 +91,7 @@ impl Kind {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unroutable | Self::Refused | Self::BadReply => StatusCode::BAD_GATEWAY,
@@ -114,6 +117,7 @@ impl Kind {
             Self::BodyTooLarge => "body-too-large",
             Self::UriTooLong => "uri-too-long",
             Self::IdempotencyConflict => "idempotency-conflict",
+            Self::RateLimited => "rate-limited",
             Self::HeadersTooLarge => "headers-too-large",
             Self::Internal => "internal",
             Self::Unroutable => "unroutable",
@@ -142,6 +146,7 @@ impl Kind {
             Self::BodyTooLarge => "The body is too large",
             Self::UriTooLong => "The request target is too long",
             Self::IdempotencyConflict => "The key was used for another request",
+            Self::RateLimited => "Too many calls",
             Self::HeadersTooLarge => "The headers are too large",
             Self::Internal => "The bridge failed",
             Self::Unroutable => "No queue took the message",
@@ -161,7 +166,7 @@ impl Kind {
 
     fn retry_after(self) -> Option<u32> {
         match self {
-            Self::IdempotencyInProgress | Self::Overloaded => Some(1),
+            Self::IdempotencyInProgress | Self::RateLimited | Self::Overloaded => Some(1),
             Self::RejectedByBroker
             | Self::BrokerUnavailable
             | Self::BrokerBlocked

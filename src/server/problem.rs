@@ -16,6 +16,8 @@ pub struct Problem {
     pub message_id: Option<String>,
     /// The methods that the path knows, for 405.
     pub allow: Option<HeaderValue>,
+    /// Seconds, where it is known better than by the kind of refusal.
+    pub retry_after: Option<u64>,
 }
 
 // === impl Problem ===
@@ -27,12 +29,19 @@ impl Problem {
             detail: detail.into(),
             message_id: None,
             allow: None,
+            retry_after: None,
         }
     }
 
     /// The refusal of a request that became the message `id`.
     pub fn about(mut self, id: &str) -> Self {
         self.message_id = Some(id.to_owned());
+        self
+    }
+
+    /// The refusal of what may be tried again after so many seconds.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -64,7 +73,7 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(seconds) = row.retry_after {
+        if let Some(seconds) = self.retry_after.or(row.retry_after.map(u64::from)) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self.allow {

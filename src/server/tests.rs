@@ -439,9 +439,9 @@ fn every_problem_has_its_own_type_and_an_error_status() {
         assert!(row.status.is_client_error() || row.status.is_server_error());
         assert_eq!(response.status(), row.status);
         assert_eq!(response.headers()["message-id"], "a-1");
-        // 503 says "later", and beside it only what a call under way holds up.
+        // 503 and 429 say "later", and beside them only what a call under way holds up.
         let later = response.headers().contains_key("retry-after");
-        let waits = row.status == 503 || kind == Kind::IdempotencyInProgress;
+        let waits = matches!(row.status.as_u16(), 429 | 503) || kind == Kind::IdempotencyInProgress;
         assert_eq!(later, waits, "{}", row.name);
     }
 }

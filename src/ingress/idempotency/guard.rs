@@ -277,6 +277,7 @@ fn is_certainly_not_published(kind: Kind) -> bool {
         | Kind::BodyTooLarge
         | Kind::UriTooLong
         | Kind::IdempotencyConflict
+        | Kind::RateLimited
         | Kind::HeadersTooLarge
         | Kind::Unroutable
         | Kind::Refused

@@ -2,6 +2,7 @@
 
 mod accept;
 mod idempotency;
+mod limits;
 mod request_reply;
 mod router;
 mod spool;
