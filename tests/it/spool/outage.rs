@@ -25,10 +25,7 @@ async fn the_queue_has_the_order_of_the_202s_across_an_outage() {
     while sent.len() < 200 {
         assert_eq!(call(&mut sent).await, "accepted");
     }
-    let away = async {
-        broker.kill().await;
-        broker.start_again().await;
-    };
+    let away = broker.restart();
     tokio::pin!(away);
     let mut back = false;
     // Until the route publishes directly again, or the test would show nothing.
