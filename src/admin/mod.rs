@@ -1,18 +1,25 @@
-//! The operator's listener: health, metrics, routes, version. Loopback unless configured otherwise.
+//! The operator's listener: health, metrics, routes, version, parked messages. Loopback unless
+//! configured otherwise.
 
+mod pages;
+mod parked;
 #[cfg(test)]
 mod tests;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    pages::{Found, PAGES, Page, Pages},
+    parked::Parked,
+};
 use crate::{
     amqp::NotReady,
     config::{Config, Described, model::Route},
@@ -23,7 +30,8 @@ use crate::{
 /// Scrapers, probes and people; far fewer than callers.
 const CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD");
+/// Every page of this listener, in OpenAPI 3.1; a test compares it with the table of pages.
+const OPEN_API: &str = include_str!("openapi.yaml");
 
 /// How ready a process is for calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,14 +59,19 @@ pub struct Admin<S> {
     config: Arc<Config>,
     metrics: Metrics,
     state: S,
+    pages: Pages,
+    parked: Arc<Parked>,
 }
 
 impl<S: State> Admin<S> {
     pub fn new(config: Arc<Config>, metrics: Metrics, state: S) -> Self {
+        let parked = Arc::new(Parked::new(&config, &metrics));
         Self {
             config,
             metrics,
             state,
+            pages: Pages::new(),
+            parked,
         }
     }
 
@@ -74,28 +87,41 @@ impl<S: State> Admin<S> {
             header_timeout: HEADER_TIMEOUT,
             used: None,
         };
-        server::serve(listener, Arc::new(self), limits, stop, abort).await
+        let parked = self.parked.clone();
+        parked.follow(&stop);
+        let left = server::serve(listener, Arc::new(self), limits, stop, abort).await;
+        parked.finish().await;
+        left
     }
 
-    fn respond(&self, method: &Method, path: &str) -> Response {
-        let page: fn(&Self) -> Response = match path {
-            "/healthz" => |_| json(StatusCode::OK, &json!({ "status": "alive" })),
-            "/readyz" => Self::readiness,
-            "/metrics" => Self::scrape,
-            "/routes" => Self::routes,
-            "/version" => |_| {
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response {
+        let Some(found) = self.pages.find(request.uri().path(), request.method()) else {
+            let known: Vec<_> = PAGES.iter().map(|(path, _)| *path).collect();
+            let known = format!("there are {}", known.join(", "));
+            return Problem::new(Kind::NotFound, known).into_response();
+        };
+        if !found.page.takes(request.method()) {
+            return Problem::not_allowed(found.page.allow()).into_response();
+        }
+        self.answer(found, request).await
+    }
+
+    async fn answer(&self, found: Found, request: Request<Incoming>) -> Response {
+        match found.page {
+            Page::Healthz => json(StatusCode::OK, &json!({ "status": "alive" })),
+            Page::Readyz => self.readiness(),
+            Page::Metrics => self.scrape(),
+            Page::Routes => self.routes(),
+            Page::Version => {
                 let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
                 json(StatusCode::OK, &json!({ "name": name, "version": version }))
-            },
-            _ => {
-                let known = "there are /healthz, /readyz, /metrics, /routes and /version";
-                return Problem::new(Kind::NotFound, known).into_response();
             }
-        };
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Problem::not_allowed(ALLOW).into_response();
+            Page::OpenApi => {
+                let kind = HeaderValue::from_static("application/yaml");
+                answer(StatusCode::OK, kind, OPEN_API)
+            }
+            Page::Parked(which) => self.parked.respond(which, found, request).await,
         }
-        page(self)
     }
 
     fn readiness(&self) -> Response {
@@ -147,7 +173,7 @@ impl<S: State> Handler for Admin<S> {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response> + Send + 'static {
-        std::future::ready(self.respond(request.method(), request.uri().path()))
+        self.respond(request)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The operator's pages, seen from a socket.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -165,6 +166,76 @@ async fn what_is_not_there_is_a_problem() {
     assert_eq!(wrong.status, 405);
     assert!(wrong.has("allow: get, head"));
     assert_eq!(get(&mut client, "/version").await.status, 200);
+}
+
+/// The document has every page, by its method, and nothing else; and its references lead
+/// somewhere.
+#[test]
+fn the_openapi_document_has_exactly_the_pages_that_there_are() {
+    let document: serde_json::Value = serde_yaml::from_str(super::OPEN_API).unwrap();
+    let verbs = ["get", "put", "post", "delete", "patch", "head", "options"];
+    let paths = document["paths"].as_object().unwrap().iter();
+    let documented: BTreeSet<(&str, &str)> = paths
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys().map(String::as_str);
+            let methods = methods.filter(|method| verbs.contains(method));
+            methods.map(|method| (path.as_str(), method))
+        })
+        .collect();
+    let pages = super::PAGES.iter().map(|(path, page)| match page.acts() {
+        true => (*path, "post"),
+        false => (*path, "get"),
+    });
+    assert_eq!(documented, pages.collect());
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 20, "the references were not found");
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_served() {
+    let (mut client, _told, _stop) = start(Vec::new()).await;
+    let page = get(&mut client, "/openapi.yaml").await;
+    assert!(page.has("content-type: application/yaml"));
+    assert!(page.body.starts_with("openapi: 3.1.0\n"));
+}
+
+/// What a browser would send for any web page without asking is not taken for an operator's wish.
+#[tokio::test]
+async fn only_json_makes_something_happen() {
+    let (mut client, _told, _stop) = start(Vec::new()).await;
+    for kind in ["", "Content-Type: text/plain\r\n"] {
+        let request = format!(
+            "POST /parked/q/discard HTTP/1.1\r\nHost: x\r\n{kind}Content-Length: 12\r\n\r\n{{\"all\":true}}"
+        );
+        let answer = client.ask(request).await;
+        assert_eq!(answer.status, 400);
+        let detail = answer.json()["detail"].clone();
+        assert_eq!(detail, "the `Content-Type` must be application/json");
+    }
+}
+
+fn collect_references<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                match member.as_str() {
+                    Some(reference) if name == "$ref" => found.push(reference),
+                    _ => collect_references(member, found),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items
+                .iter()
+                .for_each(|item| collect_references(item, found));
+        }
+        _ => {}
+    }
 }
 
 fn accept() -> Route {

@@ -91,6 +91,11 @@ const PARKED_MESSAGES: Definition = Definition {
     help: "Messages in a parked queue, as last seen.",
     labels: &["queue"],
 };
+const REPLAYED_TOTAL: Definition = Definition {
+    name: "hareway_replayed_total",
+    help: "Parked messages replayed by the admin listener, by outcome; queue is empty for one that no route parks in.",
+    labels: &["queue", "outcome"],
+};
 const LIMIT_USED_RATIO: Definition = Definition {
     name: "hareway_limit_used_ratio",
     help: "How much of a limit is used, from 0 to 1.",
@@ -208,6 +213,7 @@ pub struct Metrics {
     waiting_replies: IntGaugeVec,
     skipped_headers: IntCounterVec,
     parked_messages: IntGaugeVec,
+    replayed: IntCounterVec,
     limit_used: GaugeVec,
     route_limits: IntGaugeVec,
     detached: Detached,
@@ -305,6 +311,7 @@ impl Metrics {
             skipped_headers: family.counters(SKIPPED_HEADERS_TOTAL)?,
             idempotency: family.counters(IDEMPOTENCY_TOTAL)?,
             parked_messages: family.gauges(PARKED_MESSAGES)?,
+            replayed: family.counters(REPLAYED_TOTAL)?,
             detached: Detached::new()?,
             limit_used: family.ratios(LIMIT_USED_RATIO)?,
             route_limits: family.gauges(ROUTE_LIMIT)?,
@@ -390,6 +397,16 @@ impl Metrics {
 
     pub fn parked(&self, queue: &str) -> IntGauge {
         self.parked_messages.with_label_values(&[queue])
+    }
+
+    /// Counts messages that were replayed from `queue`, and that could not be.
+    pub fn replayed(&self, queue: &str, replayed: u64, failed: u64) {
+        for (outcome, count) in [("replayed", replayed), ("failed", failed)] {
+            if count > 0 {
+                let counter = self.replayed.with_label_values(&[queue, outcome]);
+                counter.inc_by(count);
+            }
+        }
     }
 
     /// The text exposition format, version 0.0.4.

@@ -87,10 +87,7 @@ fn run(arguments: &Arguments, config: &Config, plan: &Plan<'_>) -> anyhow::Resul
 fn end(arguments: &Arguments, outcome: &work::Outcome) -> anyhow::Result<ExitCode> {
     let total = &outcome.total;
     if arguments.json {
-        let mut document = json!(total);
-        if let Some(members) = document.as_object_mut() {
-            members.insert("dry_run".to_owned(), arguments.dry_run.into());
-        }
+        let document = json!({ "tally": total, "dry_run": arguments.dry_run });
         output::print(&format!("{document}\n"))?;
     } else {
         let done = match arguments.dry_run {

@@ -113,10 +113,7 @@ impl Arguments {
 fn summary(arguments: &Arguments, outcome: &work::Outcome) -> anyhow::Result<()> {
     let total = &outcome.total;
     if arguments.json {
-        let mut document = json!(total);
-        if let Some(members) = document.as_object_mut() {
-            members.insert("dry_run".to_owned(), arguments.dry_run.into());
-        }
+        let document = json!({ "tally": total, "dry_run": arguments.dry_run });
         return output::print(&format!("{document}\n"));
     }
     let done = match arguments.dry_run {

@@ -1,5 +1,6 @@
 //! Parked messages are seen, replayed and discarded: nothing is lost, and looking harms nothing.
 
+mod api;
 mod look;
 mod replay;
 

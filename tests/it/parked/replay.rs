@@ -250,7 +250,8 @@ async fn discarding_takes_what_matches() {
         "discard", "--queue", &queue, "--all", "--limit", "5", "--yes", "--json",
     ];
     let ran = tool.run(&limited).await.expect(0);
-    let tally: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let tally = &document["tally"];
     assert_eq!(
         (&tally["discarded"], &tally["remaining"]),
         (&5.into(), &3.into())
