@@ -65,7 +65,8 @@ impl Answers {
         }
     }
 
-    async fn look(&self, begin: Begin) -> Option<Begun> {
+    /// What is known of a key, which may well be read where nothing can be written.
+    pub(in crate::store) async fn look(&self, begin: Begin) -> Option<Begun> {
         let route = self.route.clone();
         let look = move |transaction: &_| tables::look(transaction, &route, &begin);
         self.commands.read(look).await.ok().flatten()

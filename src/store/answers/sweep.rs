@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::tables;
 use crate::store::{Refused, Store, command::Effect, record::microseconds};
 
 /// From one look to the next.
@@ -21,7 +22,7 @@ impl Store {
                 () = sleep(INTERVAL) => {}
             }
             // A store that is unavailable says so itself, and is swept when it is back.
-            while let Ok(true) = self.sweep(SystemTime::now()).await {
+            while let Ok(true) = self.sweep_due(SystemTime::now()).await {
                 if stop.is_cancelled() {
                     return;
                 }
@@ -29,9 +30,19 @@ impl Store {
         }
     }
 
+    /// As [`Store::sweep`], and spares an idle disk the commit.
+    pub(super) async fn sweep_due(&self, now: SystemTime) -> Result<bool, Refused> {
+        let until = microseconds(now);
+        let look = move |transaction: &_| tables::is_due(transaction, until);
+        if !self.commands.read(look).await? {
+            return Ok(false);
+        }
+        self.sweep(now).await
+    }
+
     /// Forgets some of what has expired at `now`, on routes that are no longer configured as well.
     /// Whether there may be more.
-    pub(super) async fn sweep(&self, now: SystemTime) -> Result<bool, Refused> {
+    pub(in crate::store) async fn sweep(&self, now: SystemTime) -> Result<bool, Refused> {
         let now = microseconds(now);
         let state = self.state.clone();
         let swept = self

@@ -23,6 +23,8 @@ const KEPT: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("answer
 const OVERHEAD: usize = 72;
 /// A smaller record is counted as this much, so that a begun key has room for an ordinary answer.
 const ROOM: usize = 256;
+const LOW: Digest = [0; 32];
+const HIGH: Digest = [0xff; 32];
 /// The most records that make way for one.
 const MAKE_WAY: usize = 64;
 
@@ -173,8 +175,6 @@ impl<'t> Tables<'t> {
         most: usize,
         kept: &mut Kept,
     ) -> Result<usize, redb::Error> {
-        const LOW: Digest = [0; 32];
-        const HIGH: Digest = [0xff; 32];
         let mut due = Vec::new();
         let range = self.expiry.range((route, 0, &LOW)..=(route, now, &HIGH))?;
         for row in range.take(most) {
@@ -273,6 +273,20 @@ fn rows(
         all.push((route.value().into(), Kept::from_row(kept.value())));
     }
     Ok(all)
+}
+
+/// Whether anything of any route has expired at `now`.
+pub(super) fn is_due(transaction: &ReadTransaction, now: u64) -> Result<bool, redb::Error> {
+    let expiry = transaction.open_table(EXPIRY)?;
+    for row in transaction.open_table(KEPT)?.iter()? {
+        let (route, _) = row?;
+        let route = route.value();
+        let mut due = expiry.range((route, 0, &LOW)..=(route, now, &HIGH))?;
+        if due.next().transpose()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What is known of a key, without beginning it; `None`: nothing, or nothing any more.

@@ -149,12 +149,13 @@ async fn what_has_expired_is_swept_in_portions_on_every_route() {
         150,
         "known without reading the records"
     );
-    assert!(store.sweep(at(100)).await.unwrap(), "300 are due");
+    assert!(!store.sweep_due(at(99)).await.unwrap(), "none is due");
+    assert!(store.sweep_due(at(100)).await.unwrap(), "300 are due");
     assert!(!store.sweep(at(100)).await.unwrap());
     for route in &routes {
         assert_eq!(route.kept().keys, 50);
     }
-    while store.sweep(at(101)).await.unwrap() {}
+    while store.sweep_due(at(101)).await.unwrap() {}
     let all = ["a", "ab", "b"].map(|route| of(&store, route, u64::MAX).kept());
     assert_eq!(all, [Kept::default(); 3]);
     store.close().await;

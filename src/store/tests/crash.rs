@@ -78,7 +78,7 @@ async fn step(store: &Store, random: &mut fastrand::Rng, number: usize) {
 
 /// What a disk may hold after a crash: all that was synced, and of what was written since then
 /// nothing, a beginning, some writes or some sectors.
-fn crashes(synced: &[u8], since: &[Change], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+pub(super) fn crashes(synced: &[u8], since: &[Change], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     let mut images = vec![synced.to_vec()];
     if since.is_empty() {
         return images;
@@ -103,7 +103,7 @@ fn crashes(synced: &[u8], since: &[Change], random: &mut fastrand::Rng) -> Vec<V
 }
 
 /// The disk at each sync of `log`, with how much of the log that is and what follows to the next.
-fn cuts<'a>(start: &[u8], log: &'a [Change]) -> Vec<(usize, Vec<u8>, &'a [Change])> {
+pub(super) fn cuts<'a>(start: &[u8], log: &'a [Change]) -> Vec<(usize, Vec<u8>, &'a [Change])> {
     let is_sync = |change: &&Change| matches!(change, Change::Sync);
     let mut image = start.to_vec();
     let (mut cuts, mut at) = (Vec::new(), 0);

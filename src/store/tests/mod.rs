@@ -1,5 +1,6 @@
 //! The store's promises: what was answered is on the disk, in order, and nothing else is.
 
+mod answers;
 mod apart;
 mod crash;
 mod disk;
