@@ -55,6 +55,7 @@ impl Engine {
             shortest: 0,
         };
         engine.take(opened);
+        engine.keep_reserve();
         engine
     }
 
@@ -101,7 +102,10 @@ impl Engine {
         }
         if self.open.is_none() {
             self.lengthen();
-        } else if self.attempt(|database| file::probe(database)).is_ok() {
+            return;
+        }
+        self.keep_reserve();
+        if self.attempt(|database| file::probe(database)).is_ok() {
             self.trouble = None;
             self.state.set_up(true);
             info!(store = %self.place, "the store works again");
@@ -141,10 +145,18 @@ impl Engine {
 
     // === Trouble ===
 
+    /// A disk that has no room for it may still have room in the store's file.
+    fn keep_reserve(&self) {
+        if let Err(error) = self.place.reserve.keep() {
+            debug!(store = %self.place, %error, "there is no room for the reserve");
+        }
+    }
+
     /// After an error the database refuses all further work: another takes its place, so that what
     /// is stored can be read and taken out even while nothing can be put in.
     fn fail(&mut self, reason: String) {
         self.close();
+        self.place.reserve.release();
         if self.trouble.is_none() {
             error!(store = %self.place, reason, "the store failed and is being opened again");
         }

@@ -19,6 +19,7 @@ use super::{
     StoreError, answers,
     error::panicked,
     gate::{Gate, Key},
+    reserve::{Ballast, Reserve},
     spool,
     state::Figures,
     tables::{self, FORMAT_VERSION},
@@ -41,6 +42,7 @@ type OpenBackend = Box<dyn Fn(&Path) -> io::Result<Backend> + Send>;
 pub(super) struct Place {
     path: PathBuf,
     open: OpenBackend,
+    pub(super) reserve: Box<dyn Reserve>,
     /// A file that is shorter is not worth being made shorter.
     pub(super) spacious: u64,
 }
@@ -55,7 +57,9 @@ pub(super) struct Opened {
 impl Place {
     /// The store's file in `folder`. Both are made where they are missing.
     pub(super) fn in_folder(folder: &Path) -> Result<Self, StoreError> {
-        let place = Self::new(folder.join(NAME), open_file);
+        let path = folder.join(NAME);
+        let reserve = Ballast::beside(&path);
+        let place = Self::new(path, open_file, reserve);
         place.make(folder).map_err(|error| place.error(error))?;
         Ok(place)
     }
@@ -64,11 +68,12 @@ impl Place {
     pub(super) fn new(
         path: PathBuf,
         open: impl Fn(&Path) -> io::Result<Backend> + Send + 'static,
+        reserve: impl Reserve + 'static,
     ) -> Self {
-        let open = Box::new(open);
         Self {
             path,
-            open,
+            open: Box::new(open),
+            reserve: Box::new(reserve),
             spacious: SPACIOUS,
         }
     }

@@ -14,6 +14,7 @@ mod file;
 mod gate;
 mod handle;
 mod record;
+mod reserve;
 mod spool;
 mod state;
 mod tables;

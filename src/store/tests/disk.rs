@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -13,10 +13,13 @@ use redb::StorageBackend;
 use crate::store::{
     Store, StoreError,
     file::{Place, initialise},
+    reserve::Reserve,
 };
 
 const SECTOR: usize = 512;
 const BLOCK: u64 = 4096;
+/// Blocks.
+const RESERVE: usize = 256;
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +32,13 @@ struct Content {
     log: Vec<Change>,
     /// The blocks that have been written to, ever.
     blocks: HashSet<u64>,
+    /// Blocks that are taken by the reserve.
+    reserved: usize,
     trouble: Trouble,
 }
+
+/// The reserve of a store on a disk.
+struct Kept(Disk);
 
 #[derive(Debug, Clone)]
 pub(super) enum Change {
@@ -71,10 +79,11 @@ impl Disk {
     pub(super) fn store(&self) -> Result<Store, StoreError> {
         let disk = self.clone();
         let path = PathBuf::from("a disk in memory");
-        let mut place = Place::new(path, move |_| {
+        let open = move |_: &Path| -> io::Result<Box<dyn StorageBackend>> {
             disk.read_check()?;
             Ok(Box::new(disk.clone()))
-        });
+        };
+        let mut place = Place::new(path, open, Kept(self.clone()));
         // These files are small, and should be made shorter all the same.
         place.spacious = 0;
         Store::start(place)
@@ -95,9 +104,10 @@ impl Disk {
         self.content().log.clone()
     }
 
-    /// How many blocks have been written to.
+    /// How many blocks are taken.
     pub(super) fn blocks(&self) -> usize {
-        self.content().blocks.len()
+        let content = self.content();
+        content.blocks.len() + content.reserved
     }
 
     pub(super) fn set_trouble(&self, trouble: Trouble) {
@@ -137,7 +147,9 @@ impl Disk {
                 .filter(|block| !content.blocks.contains(block));
             let new = new.count();
             match content.trouble {
-                Trouble::Room(room) if new > 0 && content.blocks.len() + new > room => {
+                Trouble::Room(room)
+                    if new > 0 && content.blocks.len() + content.reserved + new > room =>
+                {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 _ => content.blocks.extend(blocks),
@@ -146,6 +158,25 @@ impl Disk {
         change.apply(&mut content.image);
         content.log.push(change);
         Ok(())
+    }
+}
+
+impl Reserve for Kept {
+    fn keep(&self) -> io::Result<()> {
+        let mut content = self.0.content();
+        match content.trouble {
+            Trouble::Room(room) if content.blocks.len() + RESERVE > room => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => {
+                content.reserved = RESERVE;
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&self) {
+        self.0.content().reserved = 0;
     }
 }
 
