@@ -5,6 +5,7 @@ mod apart;
 mod crash;
 mod disk;
 mod interleaving;
+mod limit;
 mod line;
 
 mod opening;

@@ -13,7 +13,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends until it is refused; returns the ids that were stored, and why it was refused.
-async fn fill(line: &Spool, name: &str) -> (Vec<String>, Refused) {
+pub(super) async fn fill(line: &Spool, name: &str) -> (Vec<String>, Refused) {
     let mut stored = Vec::new();
     for n in 0..100_000 {
         let mut message = message(&format!("{name}{n}"));
@@ -27,7 +27,7 @@ async fn fill(line: &Spool, name: &str) -> (Vec<String>, Refused) {
     panic!("the disk has no end");
 }
 
-async fn up(store: &Store) {
+pub(super) async fn up(store: &Store) {
     let mut up = store.watch();
     let works = timeout(PATIENCE, up.wait_for(|up| *up)).await;
     works.expect("the store never worked again").unwrap();
@@ -35,7 +35,7 @@ async fn up(store: &Store) {
 }
 
 /// Whether `found` has all of `stored`, in their order. What was refused may be there as well.
-fn holds(found: &[String], stored: &[String]) -> bool {
+pub(super) fn holds(found: &[String], stored: &[String]) -> bool {
     let mut found = found.iter();
     stored.iter().all(|id| found.any(|other| other == id))
 }
