@@ -12,7 +12,7 @@ use crate::{
     amqp::{self, Broker, Replies, Stages},
     buffer::Buffer,
     config::Config,
-    egress::{self, Client, Forwarder},
+    egress::{Client, Forwarder},
     ingress::{Drain, Ingress},
     shutdown::Shutdown,
     store::{Store, StoreError},
@@ -104,8 +104,7 @@ impl App {
             let Some(deliver) = route.deliver() else {
                 continue;
             };
-            let prefetch = egress::prefetch(deliver);
-            let deliveries = broker.subscribe(&deliver.source.queue, prefetch)?;
+            let deliveries = broker.subscribe(&deliver.source.queue, deliver.source.prefetch)?;
             let metrics = metrics.route(&route.name, Side::Deliver);
             let (publisher, client) = (publisher.clone(), client.clone());
             forwarders.extend(Forwarder::new(

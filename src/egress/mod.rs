@@ -19,7 +19,6 @@ mod turn;
 pub use client::{CallError, Client, ClientError};
 pub use forwarder::Forwarder;
 pub use gate::CircuitView;
-pub use turn::prefetch;
 
 #[cfg(test)]
 mod testing;

@@ -24,6 +24,7 @@
 mod accept;
 mod attribution;
 mod broker_sessions;
+mod circuit;
 mod deliver;
 mod durability;
 mod harness;
@@ -31,6 +32,7 @@ mod hostile;
 mod idempotency;
 mod inside;
 mod interop;
+mod limits;
 mod ordered;
 mod parked;
 mod poison;

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// How long a message may wait here for its call. The broker takes a message back after 30 minutes
-/// without an acknowledgement, by closing the channel, and counts that against the message.
-const HOLD: Duration = Duration::from_secs(10 * 60);
+/// without an acknowledgement, by closing the channel, and counts that against the message. A slow
+/// pace makes messages wait for 10 minutes, as the configuration sees to, which is not too long.
+const HOLD: Duration = Duration::from_secs(12 * 60);
 /// RabbitMQ's default `consumer_timeout`.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Timers are no finer than a millisecond: calls may be this much ahead of an even pace, or a fast
@@ -59,19 +60,6 @@ pub(super) enum Leave {
 pub(super) struct Down {
     /// When it is tried again; `None` while it is being tried.
     pub(super) until: Option<Instant>,
-}
-
-/// The messages that the broker may send ahead. At a slow pace fewer than the route allows: more
-/// would wait here for longer than they may.
-pub fn prefetch(deliver: &Deliver) -> u16 {
-    let prefetch = deliver.source.prefetch;
-    let Some(rate) = deliver.limits.rate else {
-        return prefetch;
-    };
-    let in_time = hold(deliver).as_nanos() / 2 / rate.interval.as_nanos().max(1);
-    u16::try_from(in_time)
-        .unwrap_or(u16::MAX)
-        .clamp(1, prefetch.max(1))
 }
 
 /// Waiting and the call that follows must not come to the broker's limit.

@@ -1,7 +1,7 @@
 //! A scripted HTTP backend: answers what it is told to, and remembers every request whole.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -73,6 +73,8 @@ pub struct Backend {
 struct State {
     script: Mutex<VecDeque<Answer>>,
     otherwise: Mutex<Answer>,
+    /// For requests with this `Message-Id`, before the script.
+    by_id: Mutex<HashMap<String, Answer>>,
     requests: Mutex<Vec<Recorded>>,
     /// Under way now, and the most that ever were.
     busy: watch::Sender<(usize, usize)>,
@@ -162,6 +164,7 @@ impl Backend {
         let state = Arc::new(State {
             script: Mutex::default(),
             otherwise: Mutex::new(Answer::ok()),
+            by_id: Mutex::default(),
             requests: Mutex::default(),
             busy: watch::Sender::new((0, 0)),
             released: watch::Sender::new(false),
@@ -190,6 +193,12 @@ impl Backend {
     /// The answer when the script is at its end.
     pub fn otherwise(&self, answer: Answer) {
         *self.state.otherwise.lock().unwrap() = answer;
+    }
+
+    /// The answer to every request with this `Message-Id`, whatever the script says.
+    pub fn always(&self, id: &str, answer: Answer) {
+        let mut by_id = self.state.by_id.lock().unwrap();
+        by_id.insert(id.to_owned(), answer);
     }
 
     /// Lets hanging requests go, now and later.
@@ -267,6 +276,9 @@ async fn answer(
     };
     let body = body.to_bytes();
     let content_type = head.headers.get("content-type").cloned();
+    let id = head.headers.get("message-id");
+    let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let own = state.by_id.lock().unwrap().get(id).cloned();
     let next = {
         let mut script = state.script.lock().unwrap();
         state.requests.lock().unwrap().push(Recorded {
@@ -277,8 +289,7 @@ async fn answer(
             body: body.clone(),
             at: Instant::now(),
         });
-        script
-            .pop_front()
+        own.or_else(|| script.pop_front())
             .unwrap_or_else(|| state.otherwise.lock().unwrap().clone())
     };
     let _busy = Busy::new(&state);
