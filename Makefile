@@ -1,9 +1,10 @@
-.PHONY: help demo test check figures clean
+.PHONY: help demo test chaos check figures clean
 
 help:
 	@echo 'make demo    build it, start a broker, a backend and a worker, and walk through every flow'
 	@echo '             (DEMO_ONCE=1 make demo ends by itself)'
 	@echo 'make test    every test, on a private broker (or AMQP_URL=amqp://... make test)'
+	@echo 'make chaos   the fault matrix: every fault under traffic, each id counted (hours)'
 	@echo 'make check   format, lints, docs, dependencies, scripts'
 	@echo 'make figures speed, latency and CPU of each flow, beside the least that would do'
 	@echo 'make clean   forget the broker, the tools and everything built'
@@ -13,6 +14,9 @@ demo:
 
 test:
 	@scripts/test
+
+chaos:
+	@scripts/chaos
 
 check:
 	@scripts/check

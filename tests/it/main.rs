@@ -39,4 +39,5 @@ mod poison;
 mod request_reply;
 mod shutdown;
 mod spool;
+#[allow(dead_code, reason = "the fault matrix uses the rest of it")]
 mod support;

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-/// No call of a test may take longer.
+/// No call of a test may take longer, unless it says so.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Clones share their connections.
@@ -31,6 +31,7 @@ pub struct Call<'a> {
     client: &'a Client,
     request: http::request::Builder,
     body: Bytes,
+    limit: Duration,
 }
 
 /// A whole answer.
@@ -82,6 +83,7 @@ impl Client {
                 .method(method)
                 .uri(format!("{}{path}", self.base)),
             body: Bytes::new(),
+            limit: CALL_LIMIT,
         }
     }
 }
@@ -94,6 +96,12 @@ impl Call<'_> {
 
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// Instead of the usual limit.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -142,9 +150,10 @@ impl Call<'_> {
                 body: body.to_bytes(),
             })
         };
-        timeout(CALL_LIMIT, call)
+        let limit = self.limit;
+        timeout(limit, call)
             .await
-            .map_err(|_| format!("not within {CALL_LIMIT:?}"))?
+            .map_err(|_| format!("not within {limit:?}"))?
     }
 }
 
@@ -230,6 +239,16 @@ impl Raw {
     /// A peer that closes before it has read everything is no failure here.
     pub async fn write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok()
+    }
+
+    /// Waits for the first bytes, `most` at the most.
+    pub async fn read_some(&mut self, most: usize, limit: Duration) -> Vec<u8> {
+        let mut piece = vec![0; most];
+        match timeout(limit, self.0.read(&mut piece)).await {
+            Ok(Ok(length)) => piece.truncate(length),
+            Ok(Err(_)) | Err(_) => piece.clear(),
+        }
+        piece
     }
 
     /// Up to the connection's end, or `limit`; tells which.

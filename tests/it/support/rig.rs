@@ -50,6 +50,11 @@ impl Rig {
         Self::build(broker.url().to_owned(), None).await
     }
 
+    /// On a node that others use after it.
+    pub async fn at(url: &str) -> Self {
+        Self::build(url.to_owned(), Some(Mutex::default())).await
+    }
+
     async fn build(url: String, names: Option<Mutex<BTreeSet<String>>>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,146 @@
+//! Plays rows, round by round, each on a node that earlier rounds have not spoiled.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use crate::{
+    arguments::Arguments,
+    rows::{self, Pace, Row},
+    support::{Broker, broker::Setup},
+    tally::Tally,
+};
+
+/// What a round is given.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    pub broker: Arc<Broker>,
+    /// All chance of the round comes from it.
+    pub seed: u64,
+}
+
+/// A row after its rounds.
+#[derive(Debug)]
+pub struct Finished {
+    pub row: &'static Row,
+    /// The broker's.
+    pub version: String,
+    pub rounds: u32,
+    pub sum: Tally,
+    /// One entry for each failed round.
+    pub failures: Vec<String>,
+}
+
+impl Finished {
+    pub fn holds(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+impl Stage {
+    pub fn chance(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed)
+    }
+}
+
+/// Every row that is wanted.
+pub async fn play(arguments: &Arguments) -> Vec<Finished> {
+    println!("seed {}", arguments.seed);
+    let mut finished = Vec::new();
+    let mut node = Node::default();
+    for row in rows::ALL {
+        let in_form = arguments.full || row.short || !arguments.rows.is_empty();
+        if in_form && arguments.wants(row.name) {
+            finished.push(play_row(row, arguments, &mut node).await);
+        }
+    }
+    finished
+}
+
+async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> Finished {
+    let rounds = arguments
+        .rounds
+        .unwrap_or(match (arguments.full, row.pace) {
+            (false, _) => 1,
+            (true, Pace::Quick) => 20,
+            (true, Pace::Slow) => 5,
+        });
+    let mut finished = Finished {
+        row,
+        version: String::new(),
+        rounds,
+        sum: Tally::default(),
+        failures: Vec::new(),
+    };
+    for round in 1..=rounds {
+        let seed = seed_of(arguments.seed, row.name, round);
+        let (broker, version) = node.get().await;
+        finished.version = version;
+        let begun = Instant::now();
+        // Its panic is this round's failure, and nobody else's.
+        let played = AssertUnwindSafe((row.play)(Stage {
+            broker: broker.clone(),
+            seed,
+        }));
+        let played = played.catch_unwind().await;
+        let took = begun.elapsed();
+        let failures = match played {
+            Ok(tally) => {
+                finished.sum.add(&tally);
+                tally.violations(row.repeats)
+            }
+            Err(panic) => vec![panic_text(&*panic)],
+        };
+        let word = if failures.is_empty() { "ok" } else { "FAILED" };
+        println!("{} {round}/{rounds}: {word} in {took:.1?}", row.name);
+        if !failures.is_empty() {
+            let text = failures.join("\n  ");
+            let again = format!("--row {} --seed {}", row.name, arguments.seed);
+            finished
+                .failures
+                .push(format!("{} round {round} ({again}):\n  {text}", row.name));
+            let list = ["list_queues", "name", "state", "messages", "consumers"];
+            let listed = AssertUnwindSafe(broker.ctl(&list)).catch_unwind().await;
+            eprintln!("the broker's queues:\n{}", listed.unwrap_or_default());
+            // Whatever state it is in.
+            node.replace();
+        }
+    }
+    finished
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+    text.unwrap_or_else(|| "it panicked".to_owned())
+}
+
+/// The same for the same three, and nothing alike for others.
+fn seed_of(seed: u64, row: &str, round: u32) -> u64 {
+    let name = row.bytes().fold(seed, |sum, byte| {
+        sum.wrapping_mul(0x0100_0000_01b3)
+            .wrapping_add(u64::from(byte))
+    });
+    fastrand::Rng::with_seed(name.wrapping_add(u64::from(round))).u64(..)
+}
+
+/// The node that rows share one after the other.
+#[derive(Debug, Default)]
+struct Node(Option<(Arc<Broker>, String)>);
+
+impl Node {
+    async fn get(&mut self) -> (Arc<Broker>, String) {
+        if let Some((broker, version)) = &self.0 {
+            return (broker.clone(), version.clone());
+        }
+        let broker = Arc::new(Broker::private_with(Setup::default()).await);
+        let version = broker.ctl(&["version"]).await;
+        self.0 = Some((broker.clone(), version.clone()));
+        (broker, version)
+    }
+
+    fn replace(&mut self) {
+        self.0 = None;
+    }
+}

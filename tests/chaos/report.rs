@@ -1,0 +1,131 @@
+//! The table: on the terminal, and in the document.
+
+use std::{fmt::Write as _, path::Path, time::Duration};
+
+use crate::{
+    arena::Finished,
+    arguments::Arguments,
+    rows::{self, Pace},
+    tally::{Repeats, Tally},
+};
+
+/// Around the table in the document.
+const BEGIN: &str = "<!-- chaos: begin -->";
+const END: &str = "<!-- chaos: end -->";
+
+pub fn list() {
+    for row in rows::ALL {
+        let pace = if row.pace == Pace::Quick {
+            "quick"
+        } else {
+            "slow"
+        };
+        let short = if row.short { ", in the short form" } else { "" };
+        println!("{} ({pace}{short}): {}", row.name, row.what);
+    }
+}
+
+pub fn print(finished: &[Finished]) {
+    print!("{}", table(finished));
+}
+
+pub fn print_failures(finished: &[Finished]) {
+    for failure in finished.iter().flat_map(|row| &row.failures) {
+        eprintln!("{failure}");
+    }
+}
+
+/// Replaces what is between the marks.
+///
+/// # Errors
+/// A file that cannot be read or written, or has no marks.
+pub fn write(file: &Path, finished: &[Finished], arguments: &Arguments) -> Result<(), String> {
+    let say = |error: std::io::Error| format!("{}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(say)?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.ok_or_else(|| format!("{}: no marks", file.display()))?;
+    let seed = arguments.seed;
+    let table = table(finished);
+    let text = format!("{before}{BEGIN}\nSeed {seed}.\n\n{table}{END}{after}");
+    std::fs::write(file, text).map_err(say)
+}
+
+fn table(finished: &[Finished]) -> String {
+    let head = [
+        "fault",
+        "RabbitMQ",
+        "rounds",
+        "sent",
+        "accepted",
+        "replied",
+        "refused",
+        "cut",
+        "delivered",
+        "parked",
+        "lost",
+        "repeated",
+        "misattributed",
+        "hung",
+        "longest gap",
+    ];
+    let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for row in finished {
+        let sum = &row.sum;
+        let failed = row.failures.len();
+        let rounds = match failed {
+            0 => row.rounds.to_string(),
+            _ => format!("{} ({failed} failed)", row.rounds),
+        };
+        let cells = [
+            row.row.name.to_owned(),
+            row.version.clone(),
+            rounds,
+            sum.sent.to_string(),
+            accepted(sum),
+            sum.replied.to_string(),
+            refused(sum),
+            (sum.cut + sum.left).to_string(),
+            sum.delivered.to_string(),
+            sum.parked.to_string(),
+            sum.lost.to_string(),
+            repeated(sum, row.row.repeats),
+            sum.misattributed.to_string(),
+            sum.hung.to_string(),
+            format!("{} / {}", seconds(sum.accept_gap), seconds(sum.call_gap)),
+        ];
+        writeln!(table, "| {} |", cells.join(" | ")).expect("a string");
+    }
+    table
+}
+
+fn accepted(sum: &Tally) -> String {
+    match sum.spooled {
+        0 => sum.accepted.to_string(),
+        spooled => format!("{} + {spooled} spooled", sum.accepted),
+    }
+}
+
+fn refused(sum: &Tally) -> String {
+    if sum.refused.is_empty() {
+        return "0".to_owned();
+    }
+    let each = sum.refused.iter();
+    let each: Vec<_> = each
+        .map(|(status, count)| format!("{status}: {count}"))
+        .collect();
+    each.join(", ")
+}
+
+fn repeated(sum: &Tally, repeats: Repeats) -> String {
+    match repeats {
+        Repeats::Never => sum.duplicated.to_string(),
+        Repeats::May => format!("{} (may)", sum.duplicated),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
