@@ -65,9 +65,9 @@ impl Scope {
                     };
                     out.error(&place_of(node, name), message, help);
                 }
-                (Self::Message, Source::Path(name) | Source::Query(name)) => {
+                (Self::Message, Source::Path(name)) => {
                     let message = format!("`{source}` on a route that takes messages from a queue");
-                    let help = "there is no request here; use `{header.…}`, `{property.…}`, `{routing_key}` or `{json:/…}`";
+                    let help = "there is no path here; use `{header.…}`, `{query.…}`, `{property.…}`, `{routing_key}` or `{json:/…}`";
                     out.error(&place_of(node, name), message, help);
                 }
                 (Self::Reply, Source::Path(name) | Source::Query(name)) => {
