@@ -67,6 +67,10 @@ fn wrong_usage_is_64_and_what_was_asked_for_is_0() {
         &["bogus"][..],
         &["run", "--nonsense"],
         &["completions"],
+        &["parked"],
+        &["parked", "replay"],
+        &["parked", "discard", "--yes"],
+        &["parked", "list", "--route", "place-order"],
         &[],
     ] {
         let output = folder.hareway(wrong);
@@ -186,6 +190,24 @@ fn an_address_that_is_taken_is_1_and_named() {
     assert!(last.starts_with("error: cannot listen on"), "{text}");
     assert!(last.contains(&address.to_string()), "{text}");
     assert!(last.contains("`http.listen`"), "{text}");
+}
+
+#[test]
+fn parked_messages_need_a_broker_that_answers() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let set = format!("amqp.url=amqp://{port}");
+    let output = Folder::with(GOOD).hareway(&["parked", "list", "--set", &set]);
+    assert_eq!(code(&output), 1);
+    assert!(out(&output).is_empty());
+    let text = err(&output);
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("error: cannot connect to the broker: "),
+        "{text}"
+    );
 }
 
 #[test]

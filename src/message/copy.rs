@@ -20,9 +20,8 @@ const PERSISTENT: u8 = 2;
 /// The headers of `message` that its copy has too: all but the broker's own and the `outdated`.
 /// The largest go first where they and `own` bytes of further ones would not fit a frame.
 ///
-/// The message's own `expiration` must not cut its waiting short and its `user_id` would have the
-/// broker refuse the copy, so both move to headers; so do `CC` and `BCC`, by which the copy would
-/// be routed to every queue they name once more.
+/// `CC` moves to a header of Hareway's and `BCC` is left out: by them the copy would be routed to
+/// every queue they name once more.
 pub fn carried(message: &Message, outdated: &[&str], own: usize) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in message.properties.headers().iter().flatten() {
@@ -44,20 +43,25 @@ pub fn carried(message: &Message, outdated: &[&str], own: usize) -> FieldTable {
         let dropped = AMQPValue::LongLongInt(dropped);
         insert(&mut table, names::DROPPED_HEADERS, dropped);
     }
+    table
+}
+
+/// Moves to headers what a waiting copy cannot keep: its own `expiration` would cut its waiting
+/// short, and its `user_id` would have the broker refuse it.
+pub fn set_aside(table: &mut FieldTable, message: &Message) {
     let moved = [
         (names::EXPIRATION, message.properties.expiration()),
         (names::USER_ID, message.properties.user_id()),
     ];
     for (name, text) in moved {
         if let Some(text) = text {
-            insert_text(&mut table, name, text.as_str());
+            insert_text(table, name, text.as_str());
         }
     }
-    table
 }
 
 /// The properties of a copy with these headers: those of the message, persistent, without what
-/// [`carried`] has moved.
+/// [`set_aside`] moves.
 pub fn properties(message: &Message, table: FieldTable) -> BasicProperties {
     let old = &message.properties;
     let mut new = BasicProperties::default()

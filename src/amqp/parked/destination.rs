@@ -91,6 +91,7 @@ pub(super) fn replayed(message: &Message, facts: &Facts, way: Way, now: SystemTi
         names::RENEWED,
     ];
     let mut table = copy::carried(message, &outdated, OWN);
+    copy::set_aside(&mut table, message);
     origin(&mut table, facts);
     let number = |value: u32| AMQPValue::LongLongInt(value.into());
     let attempts = facts.earlier_attempts.saturating_add(facts.attempts);
@@ -110,7 +111,10 @@ pub(super) fn replayed(message: &Message, facts: &Facts, way: Way, now: SystemTi
 /// The copy that takes its message's place in the same queue: the same in everything but what the
 /// broker wrote, of which Hareway's own headers keep the gist. `look` names who did it.
 pub(super) fn renewed(message: &Message, facts: &Facts, queue: ShortString, look: &str) -> Publish {
-    let mut table = copy::carried(message, &[names::EXPIRATION], OWN);
+    let mut table = copy::carried(message, &[], OWN);
+    if let Some(user) = message.properties.user_id() {
+        insert_text(&mut table, names::USER_ID, user.as_str());
+    }
     origin(&mut table, facts);
     if let Some(at) = facts.parked_at {
         let at = AMQPValue::Timestamp(timestamp(at));

@@ -13,6 +13,8 @@ mod look;
 mod moves;
 mod pace;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod walk;
 

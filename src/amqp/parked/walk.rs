@@ -24,7 +24,7 @@ const UNDER_WAY: usize = 64;
 /// Messages, and bytes of their bodies, that wait to be put back as copies.
 const TIRED: usize = 512;
 const TIRED_BYTES: usize = 8 * 1024 * 1024;
-/// A slow replay gives everything back now and then: brokers close a channel that keeps a message
+/// Long work gives everything back now and then: brokers close a channel that keeps a message
 /// unacknowledged for 30 minutes.
 const ROUND: Duration = Duration::from_secs(10 * 60);
 
@@ -139,8 +139,9 @@ impl Tool {
         };
         let mut budget = walk.tally.messages;
         loop {
-            let (ended, acked) = walk.round(budget, stop).await?;
-            budget = budget.saturating_sub(acked);
+            let before = walk.taken_off();
+            let ended = walk.round(budget, stop).await?;
+            budget = budget.saturating_sub(walk.taken_off() - before);
             if ended == Ended::Done {
                 return Ok(());
             }
@@ -151,22 +152,21 @@ impl Tool {
 // === impl Walk ===
 
 impl Walk<'_> {
-    /// One scan, and how many messages it took off the queue.
-    async fn round(
-        &mut self,
-        budget: u64,
-        stop: &CancellationToken,
-    ) -> Result<(Ended, u64), ParkedError> {
+    fn taken_off(&self) -> u64 {
+        self.tally.replayed + self.tally.discarded
+    }
+
+    /// One scan, at whose end all that it holds is given back.
+    async fn round(&mut self, budget: u64, stop: &CancellationToken) -> Result<Ended, ParkedError> {
         let mut scan = Scan::open(&self.tool.connection, &self.job.queue, budget).await?;
         let passed = self.pass(&mut scan, stop).await;
         // Also after a failure: as long as there is a channel, all goes back in good order.
         let finished = self.finish(&mut scan).await;
-        let acked = scan.acked();
         let back = scan.give_back().await;
         let ended = passed?;
         finished?;
         back?;
-        Ok((ended, acked))
+        Ok(ended)
     }
 
     async fn pass(
@@ -210,7 +210,8 @@ impl Walk<'_> {
             if !self.take(scan, taken, stop).await? || stop.is_cancelled() {
                 return Ok(Ended::Done);
             }
-            if self.paced.is_set() && scan.age() > ROUND {
+            // Only after some progress: a round that made none would be followed by its like.
+            if scan.age() > ROUND && scan.acked() > 0 && self.job.deed != Deed::Look {
                 return Ok(Ended::Pause);
             }
         }

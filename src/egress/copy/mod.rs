@@ -72,6 +72,7 @@ pub(super) fn returned(message: &Message, id: &ShortString, queue: ShortString) 
 
 fn table(message: &Message, history: &History<'_>) -> FieldTable {
     let mut table = copy::carried(message, &OUTDATED, own_size(history));
+    copy::set_aside(&mut table, message);
     write(&mut table, message, history);
     table
 }
