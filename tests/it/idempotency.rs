@@ -118,6 +118,9 @@ async fn of_many_at_once_one_is_published() {
     let got = holds(&rig, 1).await;
     assert_eq!(ids, BTreeSet::from([got[0].message_id().to_owned()]));
     outcome_is(&rig, &bridge, "first", 1.0).await;
+    let ratio = [("limit", "idempotency")];
+    let used = bridge.metric("hareway_limit_used_ratio", &ratio).await;
+    assert!(used > 0.0 && used < 0.01, "{used}");
 }
 
 /// Each of many keys: as many messages as keys, however often each is called.
@@ -214,9 +217,6 @@ async fn a_key_lives_for_its_time() {
     let client = bridge.client();
     let begun = Instant::now();
     call(&client, "one", "m-1", "x").await.expect(202);
-    let ratio = [("limit", "idempotency")];
-    let used = bridge.metric("hareway_limit_used_ratio", &ratio).await;
-    assert!((0.5..=1.0).contains(&used), "{used}");
     eventually(SOON, "the key is new", async || {
         let reply = call(&client, "one", "m-2", "y").await;
         must(reply.status == 202, || reply.text())
@@ -266,7 +266,9 @@ async fn what_becomes_of_a_key_depends_on_what_is_known() {
     })
     .await;
     assert_eq!(reply.header("message-id"), "m-3");
-    let got = holds(&rig, 2).await;
+    let got = rig.amqp().drain(&rig.name("in")).await;
+    // Once more for each attempt that was too slow as well.
+    assert!(got.len() >= 2, "{got:?}");
     assert!(got.iter().all(|got| got.message_id() == "m-3"), "{got:?}");
 }
 
@@ -295,19 +297,26 @@ async fn a_client_that_leaves_finds_its_answer_later() {
     assert_eq!(reply.header("message-id"), "m-1");
     let got = rig.amqp().drain(&rig.name("in")).await;
     // Where the confirm came too late for the first call, the repeat has published once more.
-    let published = if is_replayed(&reply) { 1 } else { 2 };
-    assert_eq!(got.len(), published);
+    let labels = [("outcome", "taken_over")];
+    let again = bridge.metric("hareway_idempotency_total", &labels).await;
+    assert!(got.len() == 1 || got.len() as f64 <= 1.0 + again, "{got:?}");
     assert!(got.iter().all(|got| got.message_id() == "m-1"), "{got:?}");
 }
 
 // === Restarts ===
+
+/// With a confirm timeout that is not over before the bridge is killed.
+fn patient() -> String {
+    let yaml = accepting("true").replace("confirm_timeout: 2s", "confirm_timeout: 60s");
+    yaml + "drain_timeout: 90s\n"
+}
 
 /// Killed after the key was begun and before the broker had the message: a repeat publishes it,
 /// under the id of the first.
 #[tokio::test]
 async fn killed_before_the_publish() {
     let rig = Rig::new().await;
-    let (proxy, bridge) = behind_proxy(&rig, &accepting("true")).await;
+    let (proxy, bridge) = behind_proxy(&rig, &patient()).await;
     proxy.stall();
     let client = bridge.client();
     let first = tokio::spawn(async move {
@@ -339,8 +348,7 @@ async fn killed_before_the_publish() {
 #[tokio::test]
 async fn killed_between_publish_and_confirm() {
     let rig = Rig::new().await;
-    let yaml = accepting("true").replace("confirm_timeout: 2s", "confirm_timeout: 60s");
-    let yaml = yaml + "drain_timeout: 90s\n";
+    let yaml = patient();
     let (proxy, bridge) = behind_proxy(&rig, &yaml).await;
     proxy.set(|weather| weather.stall_down = true);
     let client = bridge.client();

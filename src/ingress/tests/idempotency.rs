@@ -220,6 +220,29 @@ async fn discarded_is_an_answer_like_any_other() {
 }
 
 #[tokio::test]
+async fn spooled_is_an_answer_like_any_other() {
+    let spools = |inbound: &mut model::Inbound| {
+        inbound.spool = Some(model::Spool {
+            max_bytes: 1 << 20,
+            max_age: None,
+        });
+    };
+    let mut rig = Rig::with(settings(), accepted(), spools).await;
+    rig.bridge.broker.set(Gate::Down);
+    let first = rig.ask(&keyed("m-1", "x")).await;
+    assert_eq!(first.body, r#"{"id":"m-1","status":"spooled"}"#);
+    let again = rig.ask(&keyed("m-2", "x")).await;
+    assert_eq!((again.status, &again.body), (202, &first.body));
+    assert!(again.has("idempotency-replayed: true"));
+    rig.bridge.broker.set(Gate::Open);
+    let taken = rig.bridge.broker.take().await;
+    assert_eq!(id(&taken), "m-1");
+    taken.end(Outcome::Routed);
+    assert!(rig.ask(&keyed("m-3", "x")).await.body.contains("spooled"));
+    assert!(rig.bridge.broker.is_idle());
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_finds_its_answer_later() {
     let mut rig = Rig::start().await;
     let first = rig.send(&keyed("m-1", "x")).await;
@@ -339,10 +362,10 @@ async fn without_a_store_nothing_is_published() {
 #[tokio::test]
 async fn an_expired_key_is_new() {
     let mut short = settings();
-    short.ttl = Duration::from_millis(1);
+    // Over before the first call is answered.
+    short.ttl = Duration::from_nanos(1);
     let mut rig = Rig::with(short, accepted(), |_| {}).await;
     rig.published(&keyed("m-1", "x"), Outcome::Routed).await;
-    tokio::time::sleep(Duration::from_millis(2)).await;
     let (answer, id) = rig.published(&keyed("m-2", "y"), Outcome::Routed).await;
     assert_eq!((answer.status, id.as_str()), (202, "m-2"));
 }
