@@ -55,6 +55,7 @@ pub(super) fn publish(
 /// tried, so its history stays as it was, but for where it came from.
 pub(super) fn returned(message: &Message, id: &ShortString, queue: ShortString) -> Publish {
     let mut table = copy::carried(message, &[], OWN_SIZE);
+    copy::set_aside(&mut table, message);
     let origin = [
         (names::EXCHANGE, message.origin_exchange()),
         (names::ROUTING_KEY, message.origin_routing_key()),

@@ -145,7 +145,8 @@ async fn after_some_probes_a_message_is_put_back() {
     let mut table = message.properties.headers().clone().unwrap();
     table.insert(short("hareway-attempt"), AMQPValue::LongLongInt(1));
     table.insert(short("hareway-status"), AMQPValue::LongInt(500));
-    message.properties = message.properties.with_headers(table);
+    let properties = message.properties.with_headers(table);
+    message.properties = properties.with_expiration(short("60000"));
     let tag = rig.queue.deliver(message).await;
     rig.queue.deliver(named("good")).await;
     for _ in 0..3 {
@@ -163,6 +164,7 @@ async fn after_some_probes_a_message_is_put_back() {
         ("x-tenant", "acme"),
         ("hareway-attempt", "1"),
         ("hareway-status", "500"),
+        ("hareway-expiration", "60000"),
         ("hareway-exchange", "orders"),
         ("hareway-routing-key", "order.placed"),
     ] {
