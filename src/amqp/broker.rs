@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapin::types::ShortString;
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, Notify, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -118,6 +118,7 @@ impl Broker {
     ) -> Result<[JoinHandle<()>; 2], Error> {
         self.attend_replies(config, tracker)?;
         let (found, topology_found) = watch::channel(false);
+        let doubt = Arc::new(Notify::new());
         let publishing = Publishing {
             link: self.link(Role::Publish),
             status: self.status.clone(),
@@ -126,6 +127,7 @@ impl Broker {
                 window: self.config.window,
                 gate: self.status.gate(),
                 stop: CancellationToken::new(),
+                doubt: doubt.clone(),
             },
             lanes: self.config.lanes,
             topology_found,
@@ -139,6 +141,7 @@ impl Broker {
             parked: self.parked,
             settling: self.stages.settling,
             found,
+            doubt,
             longest_pause: self.config.reconnect_max,
         };
         Ok([

@@ -8,7 +8,7 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
@@ -28,6 +28,8 @@ use crate::{policy::Backoff, telemetry::Metrics};
 
 const PARKED_EVERY: Duration = Duration::from_secs(15);
 const COUNT_LIMIT: Duration = Duration::from_secs(5);
+/// Unroutable messages may be a daily matter; looking for everything because of them must not be.
+const DOUBT_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Consuming {
     pub link: Link,
@@ -41,6 +43,8 @@ pub(super) struct Consuming {
     pub(crate) settling: TaskTracker,
     /// Told when the topology has been found or made on this connection.
     pub found: watch::Sender<bool>,
+    /// Told when a message was unroutable.
+    pub doubt: Arc<Notify>,
     pub longest_pause: Duration,
 }
 
@@ -97,7 +101,7 @@ impl Consuming {
         self.status.link_up(Role::Consume);
         tokio::select! {
             error = first_failure(&mut consumers) => error,
-            error = look_after(&shared, whole, &self.parked, &self.metrics) => error,
+            error = look_after(&shared, whole, &self.doubt, &self.parked, &self.metrics) => error,
         }
     }
 }
@@ -147,10 +151,12 @@ async fn keep_consuming(shared: Shared, subscription: Subscription) -> Result<()
     Ok(())
 }
 
-/// Applies the topology again until it is whole, and counts parked messages now and then.
+/// Applies the topology again until it is whole, and when unroutable messages make it doubtful;
+/// counts parked messages now and then.
 async fn look_after(
     shared: &Shared,
     mut whole: bool,
+    doubt: &Notify,
     parked: &[String],
     metrics: &Metrics,
 ) -> Error {
@@ -159,8 +165,15 @@ async fn look_after(
     again.reset();
     let mut count = tokio::time::interval(PARKED_EVERY);
     count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trusted_until = Instant::now();
     loop {
         let outcome = tokio::select! {
+            () = doubted(doubt, trusted_until), if whole => {
+                whole = false;
+                trusted_until = Instant::now() + DOUBT_EVERY;
+                again.reset_immediately();
+                Ok(())
+            }
             _ = again.tick(), if !whole => shared.topology.apply(&shared.pool, &shared.status).await
                 .map(|found| whole = found),
             _ = count.tick(), if !parked.is_empty() => count_parked(&shared.pool, parked, metrics).await,
@@ -172,6 +185,13 @@ async fn look_after(
             Ok(()) => {}
         }
     }
+}
+
+/// An exchange or queue that nothing consumes may be deleted without a word to its publishers: all
+/// that they see are unroutable messages.
+async fn doubted(doubt: &Notify, trusted_until: Instant) {
+    tokio::time::sleep_until(trusted_until).await;
+    doubt.notified().await;
 }
 
 async fn count_parked(pool: &Channels, parked: &[String], metrics: &Metrics) -> Result<(), Error> {

@@ -237,6 +237,46 @@ async fn a_deleted_queue_comes_back() {
     rig.consumed_by(&rig.name("more"), 1).await;
 }
 
+/// An exchange or a queue that nobody consumes tells no one when somebody deletes it: callers hear
+/// 502 until the first of them has made the bridge look, and then it is back.
+#[tokio::test]
+async fn what_is_published_to_comes_back() {
+    let rig = Rig::new().await;
+    let yaml = r#"
+exchanges:
+  PFX-x: { type: topic }
+queues:
+  PFX-bound: { type: classic, bind: { PFX-x: "order.#" } }
+  PFX-plain: { type: classic }
+routes:
+  PFX-by-exchange:
+    from: { http: "POST /exchange" }
+    to: { amqp: { exchange: PFX-x, routing_key: order.placed } }
+  PFX-by-queue:
+    from: { http: "POST /queue" }
+    to: { amqp: PFX-plain }
+"#;
+    let bridge = rig.bridge(yaml).await;
+    let channel = rig.amqp().channel().await;
+    let exchange = rig.name("x");
+    let deleted = channel.exchange_delete(exchange.as_str().into(), Default::default());
+    deleted.await.expect("deleted");
+    rig.amqp().delete_queue(&rig.name("plain")).await;
+    for path in ["/exchange", "/queue"] {
+        eventually(SOON, "routed again", async || {
+            let reply = bridge.client().post(path).send().await;
+            if reply.status == 202 {
+                return Ok(());
+            }
+            Err(reply.expect_problem(502, "unroutable").text())
+        })
+        .await;
+    }
+    rig.settles_at(&rig.name("bound"), 1).await;
+    rig.settles_at(&rig.name("plain"), 1).await;
+    bridge.ready(SOON).await;
+}
+
 /// Under `passive` nothing is created, and what is missing is named.
 #[tokio::test]
 async fn passive_names_what_is_missing() {

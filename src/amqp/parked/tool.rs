@@ -73,6 +73,8 @@ impl Tool {
             window: config.window,
             gate: state,
             stop: stop.clone(),
+            // Nobody looks after the topology here.
+            doubt: Arc::default(),
         };
         let connection_of_lane = publishing.clone();
         let run = async move {

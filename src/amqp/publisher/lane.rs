@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, options::ConfirmSelectOptions};
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, Notify, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Gate, Outcome, Request, Unit,
-    window::{self, Settled, Unsettled},
+    window::{self, Unsettled},
 };
 use crate::amqp::error::{Error, bounded};
 
@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     pub gate: watch::Receiver<Gate>,
     /// The end of the session.
     pub stop: CancellationToken,
+    /// Told of every publish that no queue took: what it addresses may have been deleted.
+    pub doubt: Arc<Notify>,
 }
 
 impl Lane {
@@ -43,7 +45,8 @@ impl Lane {
                 return Ok(());
             };
             let settled = window::publish(&channel, batch, self.patience()).await;
-            let Some(left) = settle(settled) else {
+            self.answer_all(settled.settled);
+            let Some(left) = settled.unsettled else {
                 continue;
             };
             channel = self.reopen(channel, &connection, left).await?;
@@ -113,27 +116,28 @@ impl Lane {
             let alone = window::publish(open_channel, vec![request], self.patience()).await;
             if let Some(culprit) = alone.unsettled {
                 for request in culprit.repeat {
-                    request.answer(blame(culprit.reason.as_ref()));
+                    self.answer(request, blame(culprit.reason.as_ref()));
                 }
                 if let Some(old) = channel.ok().filter(|channel| channel.status().connected()) {
                     abandon(old).await;
                 }
                 channel = open(connection).await;
             }
-            answer_all(alone.settled);
+            self.answer_all(alone.settled);
         }
         channel
     }
-}
 
-/// Answers what is settled; gives back what is not.
-fn settle(settled: Settled) -> Option<Unsettled> {
-    answer_all(settled.settled);
-    settled.unsettled
-}
+    fn answer_all(&self, settled: Vec<(Request, Outcome)>) {
+        for (request, outcome) in settled {
+            self.answer(request, outcome);
+        }
+    }
 
-fn answer_all(settled: Vec<(Request, Outcome)>) {
-    for (request, outcome) in settled {
+    fn answer(&self, request: Request, outcome: Outcome) {
+        if outcome == Outcome::Unroutable {
+            self.doubt.notify_one();
+        }
         request.answer(outcome);
     }
 }
