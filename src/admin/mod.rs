@@ -3,6 +3,7 @@
 
 mod pages;
 mod parked;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 

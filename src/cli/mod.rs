@@ -14,6 +14,7 @@ mod routes;
 mod run;
 mod schema;
 mod sources;
+mod spool;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ enum Command {
     /// See, replay and discard parked messages.
     #[command(subcommand)]
     Parked(Box<parked::Command>),
+    /// See what waits in the spools, and what was set apart from them.
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Arguments),
     /// Print a shell's completion script.
@@ -61,6 +65,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::command(&arguments),
         Command::Routes(arguments) => routes::command(&arguments),
         Command::Parked(command) => parked::command(&command),
+        Command::Spool(command) => spool::command(&command),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
     }

@@ -55,9 +55,14 @@ pub(super) struct Opened {
 }
 
 impl Place {
+    /// Where the store's file is, if there is one.
+    pub(super) fn path_in(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
     /// The store's file in `folder`. Both are made where they are missing.
     pub(super) fn in_folder(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(NAME);
+        let path = Self::path_in(folder);
         let reserve = Ballast::beside(&path);
         let place = Self::new(path, open_file, reserve);
         place.make(folder).map_err(|error| place.error(error))?;

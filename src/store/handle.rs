@@ -54,6 +54,11 @@ impl Store {
         })
     }
 
+    /// Whether `folder` has a store's file, whatever is in it.
+    pub fn exists(folder: &Path) -> bool {
+        Place::path_in(folder).is_file()
+    }
+
     /// The spool of a route.
     pub fn spool(&self, route: &Arc<str>, limits: &model::Spool) -> Spool {
         Spool::new(
