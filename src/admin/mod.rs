@@ -1,6 +1,7 @@
-//! The operator's listener: health, metrics, routes, version, parked messages. Loopback unless
-//! configured otherwise.
+//! The operator's listener: health, metrics, routes, version, parked messages, spools. Loopback
+//! unless configured otherwise.
 
+mod order;
 mod pages;
 mod parked;
 pub mod spool;
@@ -20,11 +21,13 @@ use tokio_util::sync::CancellationToken;
 use self::{
     pages::{Found, PAGES, Page, Pages},
     parked::Parked,
+    spool::Spools,
 };
 use crate::{
     amqp::NotReady,
     config::{Config, Described, model::Route},
     server::{self, Handler, Kind, Limits, Problem, Response},
+    store::Store,
     telemetry::Metrics,
 };
 
@@ -62,10 +65,12 @@ pub struct Admin<S> {
     state: S,
     pages: Pages,
     parked: Arc<Parked>,
+    spools: Spools,
 }
 
 impl<S: State> Admin<S> {
-    pub fn new(config: Arc<Config>, metrics: Metrics, state: S) -> Self {
+    /// `store` where a route needs one.
+    pub fn new(config: Arc<Config>, metrics: Metrics, state: S, store: Option<Store>) -> Self {
         let parked = Arc::new(Parked::new(&config, &metrics));
         Self {
             config,
@@ -73,6 +78,7 @@ impl<S: State> Admin<S> {
             state,
             pages: Pages::new(),
             parked,
+            spools: Spools::new(store),
         }
     }
 
@@ -122,6 +128,7 @@ impl<S: State> Admin<S> {
                 answer(StatusCode::OK, kind, OPEN_API)
             }
             Page::Parked(which) => self.parked.respond(which, found, request).await,
+            Page::Spool(which) => self.spools.respond(which, found, request).await,
         }
     }
 

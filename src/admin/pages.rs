@@ -13,6 +13,7 @@ pub(super) enum Page {
     Version,
     OpenApi,
     Parked(ParkedPage),
+    Spool(SpoolPage),
 }
 
 /// A page about parked messages.
@@ -25,8 +26,17 @@ pub(super) enum ParkedPage {
     Discard,
 }
 
+/// A page about the spools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SpoolPage {
+    Routes,
+    Apart,
+    Return,
+    Discard,
+}
+
 /// Every path, as in the OpenAPI document. A path may have a page for reading and one for doing.
-pub(super) const PAGES: [(&str, Page); 11] = [
+pub(super) const PAGES: [(&str, Page); 15] = [
     ("/healthz", Page::Healthz),
     ("/readyz", Page::Readyz),
     ("/metrics", Page::Metrics),
@@ -38,12 +48,26 @@ pub(super) const PAGES: [(&str, Page); 11] = [
     ("/parked/{queue}/{id}", Page::Parked(ParkedPage::Message)),
     ("/parked/{queue}/replay", Page::Parked(ParkedPage::Replay)),
     ("/parked/{queue}/discard", Page::Parked(ParkedPage::Discard)),
+    ("/spool", Page::Spool(SpoolPage::Routes)),
+    ("/spool/{route}/apart", Page::Spool(SpoolPage::Apart)),
+    (
+        "/spool/{route}/apart/return",
+        Page::Spool(SpoolPage::Return),
+    ),
+    (
+        "/spool/{route}/apart/discard",
+        Page::Spool(SpoolPage::Discard),
+    ),
 ];
 
 impl Page {
     /// Whether it does something, by POST, rather than tell something, by GET.
     pub(super) fn acts(self) -> bool {
-        matches!(self, Self::Parked(ParkedPage::Replay | ParkedPage::Discard))
+        matches!(
+            self,
+            Self::Parked(ParkedPage::Replay | ParkedPage::Discard)
+                | Self::Spool(SpoolPage::Return | SpoolPage::Discard)
+        )
     }
 
     pub(super) fn takes(self, method: &Method) -> bool {
@@ -71,6 +95,7 @@ pub(super) struct Found {
     pub(super) page: Page,
     pub(super) queue: String,
     pub(super) id: String,
+    pub(super) route: String,
 }
 
 impl Pages {
@@ -88,7 +113,8 @@ impl Pages {
         let part = |name| matched.params.get(name).unwrap_or_default().to_owned();
         let (mut page, mut id) = (*matched.value, part("id"));
         // A message may have an id like a verb.
-        if page.acts() && matches!(*method, Method::GET | Method::HEAD) {
+        let parked = matches!(page, Page::Parked(_));
+        if parked && page.acts() && matches!(*method, Method::GET | Method::HEAD) {
             page = Page::Parked(ParkedPage::Message);
             id = path.rsplit('/').next().unwrap_or_default().to_owned();
         }
@@ -96,6 +122,7 @@ impl Pages {
             page,
             queue: part("queue"),
             id,
+            route: part("route"),
         })
     }
 }
@@ -109,6 +136,7 @@ mod tests {
         let pages = Pages::new();
         for (path, page) in PAGES {
             let path = path.replace("{queue}", "q%2Fr").replace("{id}", "m1");
+            let path = path.replace("{route}", "orders");
             let method = match page.acts() {
                 true => Method::POST,
                 false => Method::GET,

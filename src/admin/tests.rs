@@ -56,7 +56,7 @@ async fn start(routes: Vec<Route>) -> (Client, Arc<Told>, CancellationToken) {
     config.routes = routes.into_iter().map(Arc::new).collect();
     let metrics = Metrics::new().unwrap();
     metrics.broker_sessions.inc_by(7);
-    let admin = Admin::new(Arc::new(config), metrics, told.clone());
+    let admin = Admin::new(Arc::new(config), metrics, told.clone(), None);
     let stop = CancellationToken::new();
     let serving = admin.serve(listener, stop.clone(), CancellationToken::new());
     drop(crate::task::spawn(&TaskTracker::new(), "admin", serving));

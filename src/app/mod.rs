@@ -167,7 +167,7 @@ impl App {
             spools: JoinSet::new(),
         };
         state.draining = shutdown.graceful.clone();
-        let admin = Admin::new(config.clone(), metrics, state);
+        let admin = Admin::new(config.clone(), metrics, state, store.clone());
         let stop_admin = CancellationToken::new();
         let admin = admin.serve(listeners.admin, stop_admin.clone(), stop_admin.clone());
         task::spawn(&tracker, "admin listener", admin);

@@ -6,18 +6,18 @@
 mod order;
 mod work;
 
-use http::{Request, StatusCode, header};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use self::{
-    order::{Order, Wanted, decoded},
+    order::{Order, Wanted},
     work::{Walked, Work},
 };
 use super::{
     json as page,
+    order::decoded,
     pages::{Found, ParkedPage},
 };
 use crate::{
@@ -25,14 +25,9 @@ use crate::{
     buffer::Buffer,
     config::Config,
     message::Message,
-    server::{BodyLimits, Kind, Problem, Response, body, refuse},
+    server::{Kind, Problem, Response},
     telemetry::Metrics,
 };
-
-/// Of an order in JSON, in bytes; and of all that come in at once.
-const BODY_LIMIT: u64 = 64 * 1024;
-const BODIES_LIMIT: u64 = 1024 * 1024;
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What stands behind `/parked`.
 pub(super) struct Parked {
@@ -45,7 +40,7 @@ impl Parked {
     pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
         Self {
             work: Work::new(config),
-            buffer: Buffer::new(BODIES_LIMIT),
+            buffer: super::order::room(),
             metrics: metrics.clone(),
         }
     }
@@ -198,34 +193,8 @@ impl Parked {
     }
 
     async fn order(&self, request: Request<Incoming>) -> Result<Order, Box<Response>> {
-        let (parts, mut incoming) = request.into_parts();
-        // A web page may have a browser send any other type anywhere, without asking first.
-        let kind = parts.headers.get(header::CONTENT_TYPE);
-        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
-            let problem = Problem::new(
-                Kind::BadRequest,
-                "the `Content-Type` must be application/json",
-            );
-            let version = parts.version;
-            let tracker = TaskTracker::new();
-            let refused = refuse(problem, version, &parts.headers, incoming, false, &tracker);
-            return Err(Box::new(refused));
-        }
-        let limits = BodyLimits {
-            bytes: BODY_LIMIT,
-            deadline: Instant::now() + BODY_TIME,
-        };
-        match body::read(&mut incoming, limits, &self.buffer).await {
-            Ok(bytes) => Order::read(&bytes).map_err(|problem| Box::new(problem.into_response())),
-            Err(error) => Err(Box::new(refuse(
-                error.problem(),
-                parts.version,
-                &parts.headers,
-                incoming,
-                error.had_begun(),
-                &TaskTracker::new(),
-            ))),
-        }
+        let bytes = super::order::read(request, &self.buffer).await?;
+        Order::read(&bytes).map_err(|problem| Box::new(problem.into_response()))
     }
 }
 

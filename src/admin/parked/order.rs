@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::{
+    admin::order::{bad, decoded},
     amqp::parked::{Deed, Destination, Filter, Job, Pace},
     policy::StatusSet,
-    server::{Kind, Problem},
+    server::Problem,
 };
 
 /// The most messages of one call.
@@ -175,13 +175,6 @@ impl Order {
     }
 }
 
-/// A part of a path or query.
-pub(super) fn decoded(text: &str) -> Result<String, Problem> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    let text = decoded.map_err(|_| bad("the path or query is not percent-encoded UTF-8"))?;
-    Ok(text.into_owned())
-}
-
 fn duration(name: &str, text: Option<&str>) -> Result<Option<Duration>, Problem> {
     let parse = |text| {
         humantime::parse_duration(text).map_err(|_| {
@@ -191,8 +184,4 @@ fn duration(name: &str, text: Option<&str>) -> Result<Option<Duration>, Problem>
         })
     };
     text.map(parse).transpose()
-}
-
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::BadRequest, detail)
 }

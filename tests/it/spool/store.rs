@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::{YAML, behind_proxy, connected, disconnected, drained, ids, take, take_away};
-use crate::support::{Rig, SOON, bridge::Options, eventually, must};
+use crate::support::{Client, Rig, SOON, bridge::Options, eventually, must};
 
 /// Starts a bridge that refuses to run, and gives the one line that it says.
 async fn refusal(rig: &Rig) -> String {
@@ -141,4 +141,69 @@ async fn a_full_spool_is_503() {
     drained(&bridge).await;
     assert_eq!(take(&client, "again").await.as_deref(), Ok("accepted"));
     assert_eq!(ids(&rig).await.len(), count + 1);
+}
+
+/// What was too old for its route is seen and returned over the admin listener and on the command
+/// line, beside the bridge and without one, and then it is published.
+#[tokio::test]
+async fn what_was_set_apart_is_returned_and_published() {
+    let rig = Rig::new().await;
+    let (proxy, options) = behind_proxy(&rig).await;
+    let yaml = YAML.replace("spool: true", "spool: { max_age: 300ms }");
+    take_away(&proxy);
+    let bridge = rig.bridge_with(&yaml, options.clone()).await;
+    let client = bridge.client();
+    for number in 0..4 {
+        let id = format!("m-{number}");
+        assert_eq!(take(&client, &id).await.as_deref(), Ok("spooled"));
+    }
+    let route = rig.name("take");
+    let apart = [("route", route.as_str())];
+    bridge
+        .metric_is("hareway_spool_apart_messages", &apart, 4.0)
+        .await;
+    proxy.resume();
+    connected(&bridge).await;
+
+    let spools = bridge.admin_get("/spool").await.expect(200).json();
+    assert_eq!(spools["routes"][0]["apart"], 4, "{spools}");
+    let path = format!("/spool/{route}/apart");
+    let page = bridge.admin_get(&format!("{path}?limit=3")).await;
+    let page = page.expect(200).json();
+    assert_eq!(page["messages"][0]["id"], "m-0", "{page}");
+    assert_eq!(page["messages"][0]["reason"], "expired");
+    let next = page["next"].as_u64().expect("there is a fourth");
+    let rest = bridge.admin_get(&format!("{path}?after={next}")).await;
+    assert_eq!(rest.expect(200).json()["messages"][0]["id"], "m-3");
+    let first = &page["messages"][0]["key"];
+    let admin = Client::new(bridge.admin());
+    let call = admin.post(&format!("{path}/return"));
+    let call = call.header("content-type", "application/json");
+    let done = call.body(format!(r#"{{"keys":[{first}]}}"#)).send().await;
+    assert_eq!(done.expect(200).json()["messages"], 1);
+    rig.settles_at(&rig.name("in"), 1).await;
+
+    // The command asks the bridge, which has the file to itself.
+    let second = page["messages"][1]["key"].to_string();
+    let said = bridge
+        .command(&["spool", "return", &route, "--key", &second])
+        .await;
+    assert_eq!(said, "returned 1\n");
+    rig.settles_at(&rig.name("in"), 2).await;
+    bridge.signal("TERM");
+    assert_eq!(bridge.exit(SOON).await.code(), Some(0));
+
+    // Without a bridge it takes the file.
+    let listed = bridge.command(&["spool", "apart", &route]).await;
+    assert!(listed.contains("m-2") && listed.contains("m-3"), "{listed}");
+    let third = page["messages"][2]["key"].to_string();
+    let said = bridge
+        .command(&["spool", "discard", &route, "--key", &third])
+        .await;
+    assert_eq!(said, "discarded 1\n");
+    let said = bridge.command(&["spool", "return", &route, "--all"]).await;
+    assert_eq!(said, "returned 1\n");
+    let bridge = rig.bridge_with(YAML, options).await;
+    drained(&bridge).await;
+    assert_eq!(ids(&rig).await, ["m-0", "m-1", "m-3"]);
 }

@@ -31,6 +31,8 @@ pub struct Options {
 pub struct Bridge {
     http: SocketAddr,
     admin: SocketAddr,
+    dir: PathBuf,
+    files: [PathBuf; 2],
     process: Mutex<Child>,
     log: Arc<Mutex<String>>,
 }
@@ -47,13 +49,14 @@ impl Bridge {
         let http = local(options.http_port.unwrap_or_else(free_port));
         let admin = local(options.admin_port.unwrap_or_else(free_port));
         let amqp_url = options.amqp_url.as_deref().unwrap_or(amqp_url);
-        let [base_file, file] = layers(dir, amqp_url, instance, [http, admin], yaml);
+        let files = layers(dir, amqp_url, instance, [http, admin], yaml);
+        let [base_file, file] = &files;
         let mut process = Command::new(env!("CARGO_BIN_EXE_hareway"))
             .arg("run")
             .arg("-c")
-            .arg(&base_file)
+            .arg(base_file)
             .arg("-c")
-            .arg(&file)
+            .arg(file)
             .args(&options.arguments)
             .envs(options.env.iter().cloned())
             .env(lifeline::MARK, &*lifeline::RUN)
@@ -69,6 +72,8 @@ impl Bridge {
         Self {
             http,
             admin,
+            dir: dir.to_owned(),
+            files,
             process: Mutex::new(process),
             log,
         }
@@ -85,6 +90,22 @@ impl Bridge {
     /// A client of its own connections.
     pub fn client(&self) -> Client {
         Client::new(self.http)
+    }
+
+    /// What `hareway WORDS…` prints, with this bridge's configuration and in its folder.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub async fn command(&self, words: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hareway"));
+        command.args(words).current_dir(&self.dir);
+        for file in &self.files {
+            command.arg("-c").arg(file);
+        }
+        let output = command.output().await.expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Everything that it has said so far, on both streams.
