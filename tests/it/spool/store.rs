@@ -162,48 +162,48 @@ async fn what_was_set_apart_is_returned_and_published() {
     bridge
         .metric_is("hareway_spool_apart_messages", &apart, 4.0)
         .await;
-    proxy.resume();
-    connected(&bridge).await;
-
-    let spools = bridge.admin_get("/spool").await.expect(200).json();
-    assert_eq!(spools["routes"][0]["apart"], 4, "{spools}");
-    let path = format!("/spool/{route}/apart");
-    let page = bridge.admin_get(&format!("{path}?limit=3")).await;
-    let page = page.expect(200).json();
-    assert_eq!(page["messages"][0]["id"], "m-0", "{page}");
-    assert_eq!(page["messages"][0]["reason"], "expired");
-    let next = page["next"].as_u64().expect("there is a fourth");
-    let rest = bridge.admin_get(&format!("{path}?after={next}")).await;
-    assert_eq!(rest.expect(200).json()["messages"][0]["id"], "m-3");
-    let first = &page["messages"][0]["key"];
-    let admin = Client::new(bridge.admin());
-    let call = admin.post(&format!("{path}/return"));
-    let call = call.header("content-type", "application/json");
-    let done = call.body(format!(r#"{{"keys":[{first}]}}"#)).send().await;
-    assert_eq!(done.expect(200).json()["messages"], 1);
-    rig.settles_at(&rig.name("in"), 1).await;
-
-    // The command asks the bridge, which has the file to itself.
-    let second = page["messages"][1]["key"].to_string();
-    let said = bridge
-        .command(&["spool", "return", &route, "--key", &second])
-        .await;
-    assert_eq!(said, "returned 1\n");
-    rig.settles_at(&rig.name("in"), 2).await;
     bridge.signal("TERM");
     assert_eq!(bridge.exit(SOON).await.code(), Some(0));
 
-    // Without a bridge it takes the file.
-    let listed = bridge.command(&["spool", "apart", &route]).await;
-    assert!(listed.contains("m-2") && listed.contains("m-3"), "{listed}");
-    let third = page["messages"][2]["key"].to_string();
-    let said = bridge
-        .command(&["spool", "discard", &route, "--key", &third])
-        .await;
-    assert_eq!(said, "discarded 1\n");
-    let said = bridge.command(&["spool", "return", &route, "--all"]).await;
-    assert_eq!(said, "returned 1\n");
+    // Without a bridge the command takes the file.
+    let listed = bridge.command(&["spool", "list"]).await;
+    assert!(listed.contains("4 ("), "{listed}");
+    let listed = bridge.command(&["spool", "apart", &route, "--json"]).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed[0]["id"], "m-0", "{listed}");
+    let key = |index: usize| listed[index]["key"].to_string();
+    let words = ["spool", "return", &route, "--key", &key(0)];
+    assert_eq!(bridge.command(&words).await, "returned 1\n");
+
+    // What is returned counts as accepted now, so here is a bridge that waits for it.
+    proxy.resume();
     let bridge = rig.bridge_with(YAML, options).await;
+    connected(&bridge).await;
+    rig.settles_at(&rig.name("in"), 1).await;
+    let spools = bridge.admin_get("/spool").await.expect(200).json();
+    assert_eq!(spools["routes"][0]["apart"], 3, "{spools}");
+    let path = format!("/spool/{route}/apart");
+    let page = bridge.admin_get(&format!("{path}?limit=2")).await;
+    let page = page.expect(200).json();
+    assert_eq!(page["messages"][0]["id"], "m-1", "{page}");
+    assert_eq!(page["messages"][0]["reason"], "expired");
+    let next = page["next"].as_u64().expect("there is a third");
+    let rest = bridge.admin_get(&format!("{path}?after={next}")).await;
+    assert_eq!(rest.expect(200).json()["messages"][0]["id"], "m-3");
+    let admin = Client::new(bridge.admin());
+    let call = admin.post(&format!("{path}/return"));
+    let call = call.header("content-type", "application/json");
+    let body = format!(r#"{{"keys":[{}]}}"#, key(1));
+    let done = call.body(body).send().await;
+    assert_eq!(done.expect(200).json()["messages"], 1);
+    rig.settles_at(&rig.name("in"), 2).await;
+
+    // Beside a bridge, which has the file to itself, the command asks it.
+    let words = ["spool", "discard", &route, "--key", &key(2)];
+    assert_eq!(bridge.command(&words).await, "discarded 1\n");
+    let words = ["spool", "return", &route, "--all"];
+    assert_eq!(bridge.command(&words).await, "returned 1\n");
+    rig.settles_at(&rig.name("in"), 3).await;
     drained(&bridge).await;
     assert_eq!(ids(&rig).await, ["m-0", "m-1", "m-3"]);
 }
