@@ -51,6 +51,20 @@ async fn weather(proxy: Arc<Proxy>, mut random: fastrand::Rng) {
     }
 }
 
+/// How many copies are in the queue.
+async fn published(rig: &Rig) -> u32 {
+    let counts = rig.amqp().counts(&rig.name("in")).await;
+    counts.map_or(0, |counts| counts.messages)
+}
+
+async fn more_than(rig: &Rig, before: u32) {
+    eventually(Duration::from_secs(60), "some are published", async || {
+        let found = published(rig).await;
+        must(found > before, || format!("{found}, as before"))
+    })
+    .await;
+}
+
 /// Ends a bridge under load by `signal`, again and again, then lets the last one drain.
 async fn no_202_is_lost(signal: &str, code: Option<i32>) {
     let rig = Rig::new().await;
@@ -76,18 +90,29 @@ async fn no_202_is_lost(signal: &str, code: Option<i32>) {
             must(count > 50, || count.to_string())
         })
         .await;
-        // The moment is the seed's, not a wait for something.
-        sleep(Duration::from_millis(random.u64(0..1_500))).await;
+        if round % 2 == 0 {
+            more_than(&rig, before).await;
+            // The moment is the seed's, not a wait for something.
+            sleep(Duration::from_millis(random.u64(0..1_500))).await;
+            storm.abort();
+        } else {
+            // At the end of every other round something certainly waits.
+            storm.abort();
+            take_away(&proxy);
+            eventually(SOON, "something waits", async || {
+                let waiting = bridge.metric("hareway_spool_messages", &[]).await;
+                must(waiting > 0.0, || waiting.to_string())
+            })
+            .await;
+        }
         bridge.signal(signal);
         assert_eq!(bridge.exit(SOON).await.code(), code, "{}", bridge.log());
-        storm.abort();
         for tally in clients.join_all().await {
             all.spooled += tally.spooled;
             all.accepted.extend(tally.accepted);
         }
         proxy.resume();
-        let counts = rig.amqp().counts(&rig.name("in")).await;
-        before = counts.map_or(0, |counts| counts.messages);
+        before = published(&rig).await;
     }
     let bridge = rig.bridge_with(&yaml, options).await;
     connected(&bridge).await;
