@@ -1,6 +1,6 @@
 //! Plays rows, round by round, each on a node that earlier rounds have not spoiled.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Stage {
     pub broker: Arc<Broker>,
+    /// The broker's.
+    pub version: String,
     /// All chance of the round comes from it.
     pub seed: u64,
 }
@@ -30,6 +32,8 @@ pub struct Finished {
     pub sum: Tally,
     /// One entry for each failed round.
     pub failures: Vec<String>,
+    /// Why it was not played.
+    pub skipped: Option<String>,
 }
 
 impl Finished {
@@ -47,14 +51,26 @@ impl Stage {
 /// Every row that is wanted.
 pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     println!("seed {}", arguments.seed);
+    let mut roots = vec![None];
+    if arguments.full {
+        roots.extend(std::env::var_os("HAREWAY_CHAOS_ROOT").map(|root| Some(root.into())));
+    }
     let mut finished = Vec::new();
-    let mut node = Node::default();
-    for row in rows::ALL {
-        let in_form = arguments.full || row.short || !arguments.rows.is_empty();
-        if in_form && arguments.wants(row.name) {
-            finished.push(play_row(row, arguments, &mut node).await);
+    for root in roots {
+        let mut node = Node {
+            root,
+            running: None,
+        };
+        for row in rows::ALL {
+            let in_form = arguments.full || row.short || !arguments.rows.is_empty();
+            if in_form && arguments.wants(row.name) {
+                finished.push(play_row(row, arguments, &mut node).await);
+            }
         }
     }
+    // By row, each with its versions side by side.
+    finished
+        .sort_by_key(|one: &Finished| rows::ALL.iter().position(|row| row.name == one.row.name));
     finished
 }
 
@@ -72,17 +88,25 @@ async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> 
         rounds,
         sum: Tally::default(),
         failures: Vec::new(),
+        skipped: None,
     };
     for round in 1..=rounds {
         let seed = seed_of(arguments.seed, row.name, round);
         let (broker, version) = node.get().await;
-        finished.version = version;
+        finished.version.clone_from(&version);
+        let stage = Stage {
+            broker: broker.clone(),
+            version,
+            seed,
+        };
+        finished.skipped = (row.skip)(&stage);
+        if let Some(why) = &finished.skipped {
+            println!("{} on {}: not played, {why}", row.name, stage.version);
+            return finished;
+        }
         let begun = Instant::now();
         // Its panic is this round's failure, and nobody else's.
-        let played = AssertUnwindSafe((row.play)(Stage {
-            broker: broker.clone(),
-            seed,
-        }));
+        let played = AssertUnwindSafe((row.play)(stage));
         let played = played.catch_unwind().await;
         let took = begun.elapsed();
         let failures = match played {
@@ -93,7 +117,10 @@ async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> 
             Err(panic) => vec![panic_text(&*panic)],
         };
         let word = if failures.is_empty() { "ok" } else { "FAILED" };
-        println!("{} {round}/{rounds}: {word} in {took:.1?}", row.name);
+        println!(
+            "{} on {} {round}/{rounds}: {word} in {took:.1?}",
+            row.name, finished.version
+        );
         if !failures.is_empty() {
             let text = failures.join("\n  ");
             let again = format!("--row {} --seed {}", row.name, arguments.seed);
@@ -126,21 +153,28 @@ fn seed_of(seed: u64, row: &str, round: u32) -> u64 {
 }
 
 /// The node that rows share one after the other.
-#[derive(Debug, Default)]
-struct Node(Option<(Arc<Broker>, String)>);
+#[derive(Debug)]
+struct Node {
+    root: Option<PathBuf>,
+    running: Option<(Arc<Broker>, String)>,
+}
 
 impl Node {
     async fn get(&mut self) -> (Arc<Broker>, String) {
-        if let Some((broker, version)) = &self.0 {
+        if let Some((broker, version)) = &self.running {
             return (broker.clone(), version.clone());
         }
-        let broker = Arc::new(Broker::private_with(Setup::default()).await);
+        let setup = Setup {
+            root: self.root.clone(),
+            ..Setup::default()
+        };
+        let broker = Arc::new(Broker::private_with(setup).await);
         let version = broker.ctl(&["version"]).await;
-        self.0 = Some((broker.clone(), version.clone()));
+        self.running = Some((broker.clone(), version.clone()));
         (broker, version)
     }
 
     fn replace(&mut self) {
-        self.0 = None;
+        self.running = None;
     }
 }

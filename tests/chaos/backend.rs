@@ -27,8 +27,10 @@ pub enum Mood {
     Busy,
     /// Bytes that are no HTTP.
     Garbage,
-    /// Closes in the middle of the answer's body.
+    /// Closes before the status is out.
     BreakingOff,
+    /// Says 200, and closes in the middle of the body: the status is the answer.
+    HalfBody,
 }
 
 /// Ends with the value.
@@ -129,7 +131,8 @@ async fn converse(mut stream: TcpStream, ledger: Arc<Ledger>, mut mood: watch::R
                 false,
             ),
             Mood::Garbage => ("\0\u{1}this is no HTTP\r\n\r\n".to_owned(), true),
-            Mood::BreakingOff => (
+            Mood::BreakingOff => ("HTTP/1.1 2".to_owned(), true),
+            Mood::HalfBody => (
                 "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf".to_owned(),
                 true,
             ),
@@ -137,7 +140,7 @@ async fn converse(mut stream: TcpStream, ledger: Arc<Ledger>, mut mood: watch::R
         ledger.delivered(
             &body,
             &message_id,
-            matches!(now, Mood::Good | Mood::Slow(_)),
+            matches!(now, Mood::Good | Mood::Slow(_) | Mood::HalfBody),
         );
         if stream.write_all(answer.as_bytes()).await.is_err() || ends {
             return;

@@ -73,6 +73,17 @@ fn table(finished: &[Finished]) -> String {
     ];
     let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in finished {
+        if let Some(why) = &row.skipped {
+            let name = row.row.name;
+            let cells = " |".repeat(head.len() - 3);
+            writeln!(
+                table,
+                "| {name} | {} | not played: {why} |{cells}",
+                row.version
+            )
+            .expect("a string");
+            continue;
+        }
         let sum = &row.sum;
         let failed = row.failures.len();
         let rounds = match failed {

@@ -19,11 +19,19 @@ pub async fn restart(stage: Stage) -> Tally {
     scene.close().await
 }
 
-pub async fn kill(stage: Stage) -> Tally {
+/// A quorum queue of 3.10.8 that takes messages while its only node is killed is left without a
+/// leader, and with it whoever publishes to it.
+pub fn no_quorum_recovery(stage: &Stage) -> Option<String> {
+    let text = "its quorum queues stay without a leader after it";
+    stage.version.starts_with("3.").then(|| text.to_owned())
+}
+
+pub async fn kill(stage: Stage, queues: &str) -> Tally {
     let plan = Plan {
-        // A quorum queue of 3.10.8 that takes messages while its only node is killed stays
-        // without a leader.
-        amqp: "queue_type: classic",
+        amqp: match queues {
+            "quorum" => "queue_type: quorum",
+            _ => "queue_type: classic",
+        },
         ..Plan::default()
     };
     let scene = Scene::open(&stage, plan).await;

@@ -34,6 +34,8 @@ pub struct Row {
     /// Part of what `cargo test` plays.
     pub short: bool,
     pub repeats: Repeats,
+    /// Why it is not played here, if so.
+    pub skip: fn(&Stage) -> Option<String>,
     pub play: fn(Stage) -> Playing,
 }
 
@@ -45,6 +47,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(broker::restart(stage)),
     },
     Row {
@@ -53,7 +56,17 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
-        play: |stage| Box::pin(broker::kill(stage)),
+        skip: |_| None,
+        play: |stage| Box::pin(broker::kill(stage, "classic")),
+    },
+    Row {
+        name: "broker-kill-quorum",
+        what: "the broker is killed (SIGKILL) and started again; quorum queues",
+        pace: Pace::Quick,
+        short: false,
+        repeats: Repeats::May,
+        skip: broker::no_quorum_recovery,
+        play: |stage| Box::pin(broker::kill(stage, "quorum")),
     },
     Row {
         name: "broker-restart-spool",
@@ -61,6 +74,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(broker::restart_spooled(stage)),
     },
     Row {
@@ -69,6 +83,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(broker::memory_alarm(stage)),
     },
     Row {
@@ -77,6 +92,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(broker::queue_full(stage)),
     },
     Row {
@@ -85,6 +101,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(topology::exchange_deleted(stage)),
     },
     Row {
@@ -93,6 +110,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(topology::queue_deleted(stage)),
     },
     Row {
@@ -101,6 +119,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(topology::queue_replaced(stage)),
     },
     Row {
@@ -109,6 +128,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(topology::ack_timeout(stage)),
     },
     Row {
@@ -117,6 +137,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(network::cut(stage)),
     },
     Row {
@@ -125,6 +146,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(network::stall(stage)),
     },
     Row {
@@ -133,6 +155,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(network::half_close(stage)),
     },
     Row {
@@ -141,6 +164,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(network::trickle(stage)),
     },
     Row {
@@ -149,6 +173,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::kill(stage)),
     },
     Row {
@@ -157,6 +182,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::kill_retrying(stage)),
     },
     Row {
@@ -165,6 +191,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::kill_with_keys(stage)),
     },
     Row {
@@ -173,6 +200,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::kill_spooling(stage)),
     },
     Row {
@@ -181,6 +209,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::kill_draining(stage)),
     },
     Row {
@@ -189,6 +218,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(bridge::terminate(stage)),
     },
     Row {
@@ -197,6 +227,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::Down)),
     },
     Row {
@@ -205,6 +236,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::Hanging)),
     },
     Row {
@@ -213,6 +245,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::Failing(500))),
     },
     Row {
@@ -221,15 +254,26 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::Garbage)),
     },
     Row {
         name: "backend-breaks-off",
-        what: "the backend closes in the middle of its answers",
+        what: "the backend closes before its status is out",
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::BreakingOff)),
+    },
+    Row {
+        name: "backend-half-body",
+        what: "the backend answers 200 and closes in the middle of the body: the status counts",
+        pace: Pace::Quick,
+        short: false,
+        repeats: Repeats::Never,
+        skip: |_| None,
+        play: |stage| Box::pin(backend::moody(stage, Mood::HalfBody)),
     },
     Row {
         name: "backend-429",
@@ -237,6 +281,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: false,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(backend::moody(stage, Mood::Busy)),
     },
     Row {
@@ -245,6 +290,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Quick,
         short: true,
         repeats: Repeats::Never,
+        skip: |_| None,
         play: |stage| Box::pin(clients::leave(stage)),
     },
     Row {
@@ -253,6 +299,7 @@ pub static ALL: &[Row] = &[
         pace: Pace::Slow,
         short: false,
         repeats: Repeats::May,
+        skip: |_| None,
         play: |stage| Box::pin(clients::held(stage)),
     },
 ];

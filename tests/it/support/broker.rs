@@ -23,6 +23,7 @@ static PRIVATE_NODES: Semaphore = Semaphore::const_new(2);
 pub struct Broker {
     dir: PathBuf,
     tls_dir: Option<PathBuf>,
+    root: Option<PathBuf>,
     url: String,
     _guard: Guard,
     _permit: Option<SemaphorePermit<'static>>,
@@ -35,6 +36,8 @@ pub struct Setup {
     pub conf: String,
     /// A folder with `ca.pem`, `cert.pem` and `key.pem`.
     pub tls_dir: Option<PathBuf>,
+    /// A folder with another Debian, whose broker is to be run.
+    pub root: Option<PathBuf>,
 }
 
 /// The URL of the node that tests share: `AMQP_URL`, or a node started for this process.
@@ -107,12 +110,18 @@ impl Broker {
             .keep();
         let script = script();
         let guard = Guard::new(
-            r#"HAREWAY_BROKER_DIR=$2 "$1" kill; HAREWAY_BROKER_DIR=$2 "$1" down; rm -rf "$2""#,
-            &[&path_text(&script), &path_text(&dir)],
+            r#"export HAREWAY_BROKER_DIR=$2 HAREWAY_BROKER_ROOT=$3
+            "$1" kill; "$1" down; rm -rf "$2""#,
+            &[
+                &path_text(&script),
+                &path_text(&dir),
+                &setup.root.as_deref().map_or(String::new(), path_text),
+            ],
         );
         let mut broker = Self {
             dir,
             tls_dir: setup.tls_dir,
+            root: setup.root,
             url: String::new(),
             _guard: guard,
             _permit: permit,
@@ -174,6 +183,7 @@ impl Broker {
             .env("HAREWAY_BROKER_DIR", &self.dir)
             .env_remove("HAREWAY_BROKER_CONF")
             .env_remove("HAREWAY_BROKER_TLS_DIR")
+            .env_remove("HAREWAY_BROKER_ROOT")
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
         let extra = self.dir.join("extra.conf");
@@ -182,6 +192,9 @@ impl Broker {
         }
         if let Some(tls) = &self.tls_dir {
             command.env("HAREWAY_BROKER_TLS_DIR", tls);
+        }
+        if let Some(root) = &self.root {
+            command.env("HAREWAY_BROKER_ROOT", root);
         }
         let output = tokio::time::timeout(VERB_LIMIT, command.output())
             .await
