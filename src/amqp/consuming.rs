@@ -101,7 +101,44 @@ impl Consuming {
         self.status.link_up(Role::Consume);
         tokio::select! {
             error = first_failure(&mut consumers) => error,
-            error = look_after(&shared, whole, &self.doubt, &self.parked, &self.metrics) => error,
+            error = self.look_after(&shared, whole) => error,
+        }
+    }
+
+    /// Applies the topology again until it is whole, and when unroutable messages make it
+    /// doubtful; counts parked messages now and then.
+    async fn look_after(&self, shared: &Shared, mut whole: bool) -> Error {
+        let mut again = tokio::time::interval(shared.longest_pause);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        again.reset();
+        let mut count = tokio::time::interval(PARKED_EVERY);
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trusted_until = Instant::now();
+        let queues = self.subscriptions.iter().map(|one| one.queue.as_str());
+        let consumed: Vec<&str> = queues.collect();
+        loop {
+            let outcome = tokio::select! {
+                () = doubted(&self.doubt, trusted_until), if whole => {
+                    whole = false;
+                    trusted_until = Instant::now() + DOUBT_EVERY;
+                    again.reset_immediately();
+                    Ok(())
+                }
+                _ = again.tick(), if !whole => shared
+                    .topology
+                    .apply_but(&consumed, &shared.pool, &shared.status)
+                    .await
+                    .map(|found| whole = found),
+                _ = count.tick(), if !self.parked.is_empty() => {
+                    count_parked(&shared.pool, &self.parked, &self.metrics).await
+                }
+                else => std::future::pending().await,
+            };
+            match outcome {
+                Err(error) if !shared.connection.status().connected() => return error,
+                Err(error) => tracing::debug!(%error, "cannot look after the topology"),
+                Ok(()) => {}
+            }
         }
     }
 }
@@ -149,42 +186,6 @@ async fn keep_consuming(shared: Shared, subscription: Subscription) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Applies the topology again until it is whole, and when unroutable messages make it doubtful;
-/// counts parked messages now and then.
-async fn look_after(
-    shared: &Shared,
-    mut whole: bool,
-    doubt: &Notify,
-    parked: &[String],
-    metrics: &Metrics,
-) -> Error {
-    let mut again = tokio::time::interval(shared.longest_pause);
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    again.reset();
-    let mut count = tokio::time::interval(PARKED_EVERY);
-    count.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut trusted_until = Instant::now();
-    loop {
-        let outcome = tokio::select! {
-            () = doubted(doubt, trusted_until), if whole => {
-                whole = false;
-                trusted_until = Instant::now() + DOUBT_EVERY;
-                again.reset_immediately();
-                Ok(())
-            }
-            _ = again.tick(), if !whole => shared.topology.apply(&shared.pool, &shared.status).await
-                .map(|found| whole = found),
-            _ = count.tick(), if !parked.is_empty() => count_parked(&shared.pool, parked, metrics).await,
-            else => std::future::pending().await,
-        };
-        match outcome {
-            Err(error) if !shared.connection.status().connected() => return error,
-            Err(error) => tracing::debug!(%error, "cannot look after the topology"),
-            Ok(()) => {}
-        }
-    }
 }
 
 /// An exchange or queue that nothing consumes may be deleted without a word to its publishers: all

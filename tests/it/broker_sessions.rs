@@ -277,6 +277,40 @@ routes:
     bridge.ready(SOON).await;
 }
 
+/// A queue that is deleted while messages are published to it comes back with its consumer: those
+/// messages must not bring it back without one, ten times over.
+#[tokio::test]
+async fn a_deleted_queue_comes_back_under_publishers() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    let yaml = format!(
+        r#"
+exchanges:
+  PFX-x: {{ type: direct }}
+queues:
+  PFX-work: {{ bind: {{ PFX-x: work }} }}
+routes:
+  PFX-take:
+    from: {{ http: "POST /take" }}
+    to: {{ amqp: {{ exchange: PFX-x, routing_key: work }} }}
+  PFX-fwd:
+    from: {{ amqp: PFX-work }}
+    to: {{ http: "{}" }}
+"#,
+        backend.url("/")
+    );
+    let bridge = rig.bridge(&yaml).await;
+    for round in 1..=10 {
+        rig.amqp().delete_queue(&rig.name("work")).await;
+        eventually(SOON, "taken again", async || {
+            let reply = bridge.client().post("/take").send().await;
+            must(reply.status == 202, || reply.text())
+        })
+        .await;
+        backend.wait_for(round, SOON).await;
+    }
+}
+
 /// Under `passive` nothing is created, and what is missing is named.
 #[tokio::test]
 async fn passive_names_what_is_missing() {

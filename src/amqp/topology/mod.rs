@@ -52,6 +52,18 @@ impl Topology {
     /// # Errors
     /// Only when the connection is of no more use.
     pub(super) async fn apply(&self, pool: &Channels, status: &Status) -> Result<bool, Error> {
+        self.apply_but(&[], pool, status).await
+    }
+
+    /// The same, without making the queues in `consumed`: each of those is restored by its
+    /// consumer, when the broker has cancelled it. Made by another before that, the queue would
+    /// stand there without a consumer, as RabbitMQ then never tells the old one.
+    pub(super) async fn apply_but(
+        &self,
+        consumed: &[&str],
+        pool: &Channels,
+        status: &Status,
+    ) -> Result<bool, Error> {
         let mut whole = true;
         for exchange in &self.plan.exchanges {
             let part = format!("exchange {}", exchange.name);
@@ -67,10 +79,11 @@ impl Topology {
             whole &= note(status, &part, self.bind_exchange(pool, exchange).await)?;
         }
         for queue in &self.plan.queues {
+            let make = !consumed.contains(&queue.name.as_str());
             whole &= note(
                 status,
                 &format!("queue {}", queue.name),
-                self.queue(pool, queue).await,
+                self.queue(pool, queue, make).await,
             )?;
         }
         Ok(whole)
@@ -80,7 +93,7 @@ impl Topology {
     pub(super) async fn restore(&self, pool: &Channels, name: &str) -> Result<(), Error> {
         // Its parked queue may have gone with it; dead-lettering into nothing loses messages.
         for queue in self.plan.queues.iter().filter(|queue| queue.name == name) {
-            self.queue(pool, queue).await?;
+            self.queue(pool, queue, true).await?;
         }
         Ok(())
     }
@@ -144,7 +157,7 @@ impl Topology {
         Ok(())
     }
 
-    async fn queue(&self, pool: &Channels, queue: &PlannedQueue) -> Result<(), Error> {
+    async fn queue(&self, pool: &Channels, queue: &PlannedQueue, make: bool) -> Result<(), Error> {
         let ours = queue.ownership == Ownership::Process;
         if self.mode == TopologyMode::None && !ours {
             return Ok(());
@@ -163,6 +176,9 @@ impl Topology {
         if matches!(find(pool, looking).await?, Found::No) {
             if !ours {
                 self.may_create(queue.ownership == Ownership::External)?;
+            }
+            if !make {
+                return Ok(());
             }
             let options = QueueDeclareOptions {
                 passive: false,
