@@ -1,6 +1,11 @@
 //! Plays rows, round by round, each on a node that earlier rounds have not spoiled.
 
-use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -18,6 +23,8 @@ pub struct Stage {
     pub broker: Arc<Broker>,
     /// The broker's.
     pub version: String,
+    /// The folder with that broker, where it is not the system's.
+    pub root: Option<PathBuf>,
     /// All chance of the round comes from it.
     pub seed: u64,
 }
@@ -97,6 +104,7 @@ async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> 
         let stage = Stage {
             broker: broker.clone(),
             version,
+            root: node.root.clone(),
             seed,
         };
         finished.skipped = (row.skip)(&stage);
@@ -165,7 +173,7 @@ impl Node {
             return (broker.clone(), version.clone());
         }
         let setup = Setup {
-            root: self.root.clone(),
+            env: in_root(self.root.as_deref()),
             ..Setup::default()
         };
         let broker = Arc::new(Broker::private_with(setup).await);
@@ -177,4 +185,12 @@ impl Node {
     fn replace(&mut self) {
         self.running = None;
     }
+}
+
+/// What tells the script to run the broker of that folder.
+pub fn in_root(root: Option<&Path>) -> Vec<(&'static str, String)> {
+    let root = root.map(|root| root.to_str().expect("UTF-8").to_owned());
+    root.map(|root| ("HAREWAY_BROKER_ROOT", root))
+        .into_iter()
+        .collect()
 }

@@ -162,6 +162,17 @@ impl Ledger {
             .count()
     }
 
+    /// What this flow was refused with, and when after the scene was opened.
+    pub fn statuses(&self, flow: Flow) -> Vec<(u16, Duration)> {
+        let book = self.0.lock().unwrap();
+        let all = book.fates.values().filter(|fate| fate.flow == flow);
+        let refused = all.filter_map(|fate| match fate.answer {
+            Some((at, Answer::Refused(status))) => Some((status, at - book.opened)),
+            _ => None,
+        });
+        refused.collect()
+    }
+
     /// Calls on this flow that wait for their answer.
     pub fn unanswered(&self, flow: Flow) -> usize {
         let book = self.0.lock().unwrap();

@@ -23,6 +23,8 @@ mod arena;
 mod arguments;
 mod backend;
 mod body;
+mod cluster;
+mod disk;
 mod ledger;
 mod report;
 mod rows;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     arena::Stage,
     backend::Backend,
+    disk::Tmpfs,
     ledger::{Answer, Flow, Ledger, Place},
     support::{
         Amqp, Bridge, Proxy, Rig,
@@ -44,6 +45,10 @@ pub struct Plan {
     pub reply_timeout: &'static str,
     /// Between bridge and broker.
     pub proxied: bool,
+    /// Instead of the stage's broker: those of a cluster, all of which are there at the end.
+    pub brokers: Vec<String>,
+    /// The store is on a disk of its own, of this size.
+    pub store: Option<&'static str>,
     pub crowd: Crowd,
 }
 
@@ -58,6 +63,7 @@ pub struct Scene {
     options: Options,
     yaml: String,
     proxy: Option<Proxy>,
+    pub store: Option<Tmpfs>,
     pub rig: Rig,
 }
 
@@ -74,6 +80,8 @@ impl Default for Plan {
             backend_timeout: "20s",
             reply_timeout: "10s",
             proxied: false,
+            brokers: Vec::new(),
+            store: None,
             crowd: Crowd {
                 accept: 6,
                 call: 3,
@@ -129,7 +137,14 @@ routes:
 impl Scene {
     /// Ready, and under traffic.
     pub async fn open(stage: &Stage, plan: Plan) -> Self {
-        let rig = Rig::at(stage.broker.url()).await;
+        let brokers = match plan.brokers.as_slice() {
+            [] => vec![stage.broker.url().to_owned()],
+            several => several.to_vec(),
+        };
+        let rig = Rig::at(&brokers[0]).await;
+        let store = plan
+            .store
+            .map(|size| Tmpfs::mount(rig.dir().join("data"), size));
         let ledger = Arc::new(Ledger::default());
         let backend = Backend::start(ledger.clone()).await;
         let mut options = Options {
@@ -140,6 +155,7 @@ impl Scene {
                 "--set".to_owned(),
                 format!("amqp.instance={}", rig.name("bridge")),
             ],
+            amqp_url: Some(brokers.join(",")),
             ..Options::default()
         };
         let proxy = if plan.proxied {
@@ -152,7 +168,7 @@ impl Scene {
         let yaml = plan.yaml(&backend);
         let bridge = rig.start_with(&yaml, options.clone());
         bridge.ready(PATIENCE).await;
-        let worker = Worker::start(rig.url(), &rig.name("ask"), ledger.clone());
+        let worker = Worker::start(brokers, &rig.name("ask"), ledger.clone());
         let traffic = Traffic::start(bridge.http(), &ledger, plan.crowd, stage.seed);
         let scene = Self {
             ledger,
@@ -163,6 +179,7 @@ impl Scene {
             options,
             yaml,
             proxy,
+            store,
             rig,
         };
         scene.flows("at first").await;
@@ -276,6 +293,8 @@ impl Scene {
             backend: _backend,
             worker: _worker,
             proxy: _proxy,
+            // Before the folder that it is in.
+            store: _store,
             ..
         } = self;
         let closed = traffic.stop().await;

@@ -36,13 +36,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn start(url: &str, queue: &str, ledger: Arc<Ledger>) -> Self {
+    pub fn start(urls: Vec<String>, queue: &str, ledger: Arc<Ledger>) -> Self {
         let (zeal, told) = watch::channel(Zeal::All);
-        let (url, queue) = (url.to_owned(), queue.to_owned());
+        let queue = queue.to_owned();
         let task = tokio::spawn(async move {
-            loop {
+            for url in urls.iter().cycle() {
                 // What the broker thinks of it is not this worker's matter.
-                drop(session(&url, &queue, &ledger, told.clone()).await);
+                drop(session(url, &queue, &ledger, told.clone()).await);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });

@@ -4,6 +4,8 @@ mod backend;
 mod bridge;
 mod broker;
 mod clients;
+mod cluster;
+mod disk;
 mod network;
 mod topology;
 
@@ -57,16 +59,7 @@ pub static ALL: &[Row] = &[
         short: false,
         repeats: Repeats::May,
         skip: |_| None,
-        play: |stage| Box::pin(broker::kill(stage, "classic")),
-    },
-    Row {
-        name: "broker-kill-quorum",
-        what: "the broker is killed (SIGKILL) and started again; quorum queues",
-        pace: Pace::Quick,
-        short: false,
-        repeats: Repeats::May,
-        skip: broker::no_quorum_recovery,
-        play: |stage| Box::pin(broker::kill(stage, "quorum")),
+        play: |stage| Box::pin(broker::kill(stage)),
     },
     Row {
         name: "broker-restart-spool",
@@ -168,6 +161,24 @@ pub static ALL: &[Row] = &[
         play: |stage| Box::pin(network::trickle(stage)),
     },
     Row {
+        name: "cluster-leader",
+        what: "a cluster of three loses the node that leads the queue, and gets it back",
+        pace: Pace::Slow,
+        short: false,
+        repeats: Repeats::May,
+        skip: cluster::no_namespaces,
+        play: |stage| Box::pin(cluster::leader_lost(stage)),
+    },
+    Row {
+        name: "cluster-partition",
+        what: "the node that leads the queue is cut off from the other two, and the partition heals",
+        pace: Pace::Slow,
+        short: false,
+        repeats: Repeats::May,
+        skip: cluster::no_namespaces,
+        play: |stage| Box::pin(cluster::partition(stage)),
+    },
+    Row {
         name: "bridge-kill",
         what: "the bridge is killed (SIGKILL) while all flows run, three times",
         pace: Pace::Quick,
@@ -220,6 +231,15 @@ pub static ALL: &[Row] = &[
         repeats: Repeats::Never,
         skip: |_| None,
         play: |stage| Box::pin(bridge::terminate(stage)),
+    },
+    Row {
+        name: "disk-full",
+        what: "the store's disk is full while the broker is away, and has room again",
+        pace: Pace::Quick,
+        short: false,
+        repeats: Repeats::May,
+        skip: disk::no_mounts,
+        play: |stage| Box::pin(disk::full(stage)),
     },
     Row {
         name: "backend-down",

@@ -17,7 +17,7 @@ use super::{Client, SOON, client::Reply, eventually, lifeline};
 /// How a bridge differs from the usual one.
 #[derive(Debug, Default, Clone)]
 pub struct Options {
-    /// Instead of the rig's broker.
+    /// Instead of the rig's broker; several with commas between them.
     pub amqp_url: Option<String>,
     pub env: Vec<(String, String)>,
     pub arguments: Vec<String>,
@@ -207,8 +207,9 @@ pub(super) fn layers(
     [http, admin]: [SocketAddr; 2],
     yaml: &str,
 ) -> [PathBuf; 2] {
+    let urls = amqp_url.replace(',', "\", \"");
     let base = format!(
-        "amqp: {{ url: \"{amqp_url}\", instance: {instance} }}\n\
+        "amqp: {{ urls: [\"{urls}\"], instance: {instance} }}\n\
          http: {{ listen: \"{http}\" }}\n\
          admin: {{ listen: \"{admin}\" }}\n"
     );

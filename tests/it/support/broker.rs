@@ -23,7 +23,7 @@ static PRIVATE_NODES: Semaphore = Semaphore::const_new(2);
 pub struct Broker {
     dir: PathBuf,
     tls_dir: Option<PathBuf>,
-    root: Option<PathBuf>,
+    env: Vec<(&'static str, String)>,
     url: String,
     _guard: Guard,
     _permit: Option<SemaphorePermit<'static>>,
@@ -36,8 +36,8 @@ pub struct Setup {
     pub conf: String,
     /// A folder with `ca.pem`, `cert.pem` and `key.pem`.
     pub tls_dir: Option<PathBuf>,
-    /// A folder with another Debian, whose broker is to be run.
-    pub root: Option<PathBuf>,
+    /// What else the script is told: whose broker to run, and on which host.
+    pub env: Vec<(&'static str, String)>,
 }
 
 /// The URL of the node that tests share: `AMQP_URL`, or a node started for this process.
@@ -102,6 +102,13 @@ impl Broker {
             .unwrap_or_else(|error| panic!("a private node does not start: {error}"))
     }
 
+    /// One of several nodes that belong together: they count as one, which is another's.
+    pub async fn member(setup: Setup) -> Self {
+        Self::start(setup, None)
+            .await
+            .unwrap_or_else(|error| panic!("a node of the cluster does not start: {error}"))
+    }
+
     async fn start(setup: Setup, permit: Option<SemaphorePermit<'static>>) -> Result<Self, String> {
         let dir = tempfile::Builder::new()
             .prefix("hareway-node-")
@@ -109,19 +116,25 @@ impl Broker {
             .map_err(|error| error.to_string())?
             .keep();
         let script = script();
+        let pairs = setup
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let arguments = [path_text(&script), path_text(&dir)]
+            .into_iter()
+            .chain(pairs)
+            .collect::<Vec<_>>();
+        let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
         let guard = Guard::new(
-            r#"export HAREWAY_BROKER_DIR=$2 HAREWAY_BROKER_ROOT=$3
-            "$1" kill; "$1" down; rm -rf "$2""#,
-            &[
-                &path_text(&script),
-                &path_text(&dir),
-                &setup.root.as_deref().map_or(String::new(), path_text),
-            ],
+            r#"script=$1 dir=$2; shift 2
+            for verb in kill down; do env HAREWAY_BROKER_DIR="$dir" "$@" "$script" $verb; done
+            rm -rf "$dir""#,
+            &arguments,
         );
         let mut broker = Self {
             dir,
             tls_dir: setup.tls_dir,
-            root: setup.root,
+            env: setup.env,
             url: String::new(),
             _guard: guard,
             _permit: permit,
@@ -184,6 +197,9 @@ impl Broker {
             .env_remove("HAREWAY_BROKER_CONF")
             .env_remove("HAREWAY_BROKER_TLS_DIR")
             .env_remove("HAREWAY_BROKER_ROOT")
+            .env_remove("HAREWAY_BROKER_HOST")
+            .env_remove("HAREWAY_BROKER_COOKIE")
+            .envs(self.env.iter().cloned())
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
         let extra = self.dir.join("extra.conf");
@@ -192,9 +208,6 @@ impl Broker {
         }
         if let Some(tls) = &self.tls_dir {
             command.env("HAREWAY_BROKER_TLS_DIR", tls);
-        }
-        if let Some(root) = &self.root {
-            command.env("HAREWAY_BROKER_ROOT", root);
         }
         let output = tokio::time::timeout(VERB_LIMIT, command.output())
             .await
