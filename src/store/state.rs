@@ -57,9 +57,13 @@ impl State {
     /// Takes the figures of a file that was just opened.
     pub(super) fn load(&self, figures: Figures) {
         self.answers.load(figures.answers);
+        let mut spools: HashMap<_, _> = figures.spools.into_iter().collect();
         let mut lines = lock(&self.lines);
-        lines.values().for_each(|line| line.set(Totals::default()));
-        for (route, totals) in figures.spools {
+        // Each is set once: a line that seemed empty for a moment would be overtaken.
+        for (route, line) in &*lines {
+            line.set(spools.remove(route).unwrap_or_default());
+        }
+        for (route, totals) in spools {
             lines.entry(route).or_default().set(totals);
         }
     }
@@ -99,4 +103,38 @@ impl Line {
 /// The values are whole between any two statements, so a lock that a panic left is as good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Callers look at the figures while the file is being opened again.
+    #[test]
+    fn a_line_never_seems_empty_while_its_figures_are_loaded() {
+        let waiting = Totals::of_one(100);
+        let figures = || Figures {
+            spools: vec![("orders".into(), waiting)],
+            answers: Vec::new(),
+        };
+        let state = State::new();
+        state.load(figures());
+        let (line, over) = (state.line(&"orders".into()), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(line.get(), waiting);
+                }
+            });
+            for _ in 0..20_000 {
+                state.load(figures());
+            }
+            over.store(true, Ordering::Relaxed);
+            looking.join().unwrap();
+        });
+        state.load(Figures::default());
+        assert_eq!(line.get(), Totals::default(), "what is gone is gone");
+    }
 }

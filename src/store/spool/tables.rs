@@ -71,6 +71,16 @@ impl Totals {
         self.bytes.saturating_add(self.apart_bytes)
     }
 
+    /// One message in line.
+    #[cfg(test)]
+    pub(crate) fn of_one(bytes: u64) -> Self {
+        Self {
+            messages: 1,
+            bytes,
+            ..Self::default()
+        }
+    }
+
     fn from_row(row: TotalsRow) -> Self {
         let (messages, bytes, oldest, apart, apart_bytes, next) = row;
         Self {
