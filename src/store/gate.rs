@@ -56,16 +56,18 @@ impl Gate {
 }
 
 impl Key {
-    /// Makes the writes that were held.
+    /// Makes the writes that were held. Where one of them fails the gate stays closed: the database
+    /// takes them for made, and would mark the file as whole when it is dropped.
     pub(super) fn open(&self) -> io::Result<()> {
         let mut held = self.0.held();
-        for change in held.take().unwrap_or_default().changes {
+        for change in held.iter().flat_map(|held| &held.changes) {
             match change {
-                Change::Write(offset, data) => self.0.file.write(offset, &data)?,
-                Change::SetLen(length) => self.0.file.set_len(length)?,
+                Change::Write(offset, data) => self.0.file.write(*offset, data)?,
+                Change::SetLen(length) => self.0.file.set_len(*length)?,
                 Change::Sync => self.0.file.sync_data()?,
             }
         }
+        *held = None;
         Ok(())
     }
 
@@ -204,5 +206,58 @@ impl StorageBackend for Gate {
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.0.file.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// Refuses what is written to this place, as a disk does that has no room for a new block.
+    const NO_ROOM: u64 = 8;
+
+    #[derive(Debug)]
+    struct Full(InMemoryBackend);
+
+    impl StorageBackend for Full {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.0.set_len(length)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            match offset {
+                NO_ROOM => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.0.write(offset, data),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_write_that_failed() {
+        let file = Full(InMemoryBackend::new());
+        file.set_len(16).unwrap();
+        let (gate, key) = Gate::new(Box::new(file)).unwrap();
+        gate.write(0, b"1").unwrap();
+        gate.write(NO_ROOM, b"2").unwrap();
+        key.open().unwrap_err();
+        gate.write(1, b"3").unwrap();
+        gate.sync_data().unwrap();
+        let mut found = [0; 2];
+        key.0.file.read(0, &mut found).unwrap();
+        assert_eq!(found, *b"1\0");
     }
 }
