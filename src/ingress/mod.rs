@@ -248,13 +248,16 @@ impl Drains<'_> {
     /// What routes have promised that have no spool any more, or another name, is kept too.
     fn add_leftovers(&mut self, store: &Store) {
         for (route, usage) in store.spooled() {
-            if usage.messages == 0 || self.all.iter().any(|drain| *drain.route() == route) {
+            // What was set apart may be returned to the line while the bridge runs.
+            let nothing = usage.messages == 0 && usage.apart == 0;
+            if nothing || self.all.iter().any(|drain| *drain.route() == route) {
                 continue;
             }
             tracing::warn!(
                 %route,
                 messages = usage.messages,
-                "a route that has no spool any more left messages in the store; they are published"
+                apart = usage.apart,
+                "a route that has no spool any more left messages in the store; those in line are published"
             );
             let outbox = Outbox::new(store.spool(&route, &Settings::LEFTOVER_SPOOL));
             self.push(&route, &outbox, Settings::leftover());

@@ -409,3 +409,29 @@ async fn what_a_former_route_left_is_published() {
         .eventually("it is removed", |_| spool.is_empty())
         .await;
 }
+
+/// Also where nothing of it was in line at the start: what is returned later has to leave as well.
+#[tokio::test]
+async fn what_is_returned_to_a_former_route_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let spool = store.spool(&"former".into(), with_spool().spool.as_ref().unwrap());
+    let publish = Publish {
+        exchange: "orders".into(),
+        routing_key: "order.eu".into(),
+        properties: lapin::BasicProperties::default().with_message_id("m-1".into()),
+        body: Bytes::from("x"),
+    };
+    spool.append(publish).await.unwrap();
+    let key = spool.first(1, 1).await.unwrap().remove(0).key;
+    spool.set_apart(vec![key], "unroutable").await.unwrap();
+    let routes = vec![route(ROUTE, inbound(accepted()))];
+    let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
+    assert_eq!(spool.return_to_line(vec![key]).await, Ok(1));
+    let taken = bridge.broker.take().await;
+    assert_eq!(id_of(taken.publish()), "m-1");
+    taken.end(Outcome::Routed);
+    bridge
+        .eventually("it is removed", |_| spool.is_empty())
+        .await;
+}
