@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
+use tokio::{net::TcpStream, process::Command};
 
 use crate::{
     arena::in_root,
-    support::{Broker, broker::Setup, lifeline::Guard},
+    scene::PATIENCE,
+    support::{Broker, broker::Setup, eventually, lifeline::Guard},
 };
 
 /// A side without a majority stops, so that nothing is decided twice; a silent neighbour is gone
@@ -77,6 +78,17 @@ impl Cluster {
         let leader = line.unwrap_or_else(|| panic!("no {queue} in {found}"));
         let number = leader.chars().last().and_then(|digit| digit.to_digit(10));
         number.expect("a host's number") as usize - 1
+    }
+
+    /// Every node takes connections: one that was in the minority pauses for a while longer.
+    pub async fn whole(&self) {
+        for node in &self.nodes {
+            eventually(PATIENCE, "the node is back", async || {
+                let connected = TcpStream::connect(node.address()).await;
+                connected.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
+        }
     }
 
     /// The node hears and reaches nobody.

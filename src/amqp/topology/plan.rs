@@ -129,10 +129,14 @@ impl Planner<'_> {
             .filter_map(|route| route.inbound()?.reply())
             .peekable();
         if replies.peek().is_some() {
-            // Replies are worth nothing without the process that waits for them, so a replicated
-            // queue would buy nothing; durable, so that they outlive a restart of the broker.
-            let mut arguments = FieldTable::default();
-            set(&mut arguments, "x-queue-type", "classic");
+            // Durable, so that replies outlive a restart of the broker. On several nodes also
+            // replicated: a classic queue is gone for as long as the one node that has it, and
+            // the process would have nowhere to be replied to.
+            let several = self.config.amqp.urls.len() > 1;
+            let mut arguments = self.typed(match several {
+                true => QueueType::Quorum,
+                false => QueueType::Classic,
+            });
             let expires = self.config.amqp.reply_queue_expires.as_millis();
             let expires = i64::try_from(expires).unwrap_or(i64::MAX);
             arguments.insert("x-expires".into(), AMQPValue::LongLongInt(expires));

@@ -85,6 +85,21 @@ fn a_queue_of_requests_does_not_dead_letter() {
     assert_eq!(arguments(replies)["x-expires"], "600000");
 }
 
+/// With one broker a reply queue is the cheaper kind; with several it outlives the loss of a node.
+#[test]
+fn a_reply_queue_is_replicated_where_there_are_several_brokers() {
+    let routes = "routes: { r: { from: { http: \"POST /x\" }, to: { amqp: q }, reply: {} } }";
+    let kind = |urls: &str| {
+        let plan = planned(&format!(
+            "amqp: {{ urls: [{urls}] }}\nqueues: {{ q: {{}} }}\n{routes}"
+        ));
+        let found = arguments(queue(&plan, "hareway.reply.here"));
+        found["x-queue-type"].clone()
+    };
+    assert_eq!(kind("\"amqp://one/\""), "classic");
+    assert_eq!(kind("\"amqp://one/\", \"amqp://two/\""), "quorum");
+}
+
 /// The user's arguments win, and half of a dead-lettering policy is never mixed with ours.
 #[test]
 fn the_users_arguments_win() {

@@ -105,7 +105,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(100);
 /// All of them wait for a reply while the broker restarts; half of them get one.
 pub async fn held(stage: Stage) -> Tally {
     let plan = Plan {
-        top: "http: { connections: 11000 }",
+        top: "http: { connections: 11000 }\ndrain_timeout: 110s",
         reply_timeout: "100s, waiting: 11000",
         crowd: Crowd {
             accept: 2,

@@ -45,6 +45,7 @@ pub async fn partition(stage: Stage) -> Tally {
     scene.flows("on the side of the majority").await;
     a_while(&stage, 3_000).await;
     cluster.heal(leader).await;
+    cluster.whole().await;
     scene.flows("with the partition healed").await;
     scene.close().await
 }
