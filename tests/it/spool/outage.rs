@@ -162,8 +162,7 @@ async fn a_full_queue_fills_the_spool() {
 async fn what_is_not_confirmed_goes_to_the_spool_under_the_same_id() {
     let rig = Rig::new().await;
     let (proxy, options) = behind_proxy(&rig).await;
-    let yaml = YAML.replace("confirm_timeout: 3s", "confirm_timeout: 500ms");
-    let bridge = rig.bridge_with(&yaml, options).await;
+    let bridge = rig.bridge_with(YAML, options).await;
     connected(&bridge).await;
     let client = bridge.client();
     assert_eq!(take(&client, "before").await.as_deref(), Ok("accepted"));
