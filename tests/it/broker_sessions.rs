@@ -169,7 +169,7 @@ async fn several_brokers_are_tried_in_turn() {
         with_address(rig.url(), &first.address()),
         with_address(rig.url(), &second.address()),
     ];
-    let base = format!("url: [\"{}\", \"{}\", \"{}\"]", urls[0], urls[1], urls[2]);
+    let base = format!("urls: [\"{}\", \"{}\", \"{}\"]", urls[0], urls[1], urls[2]);
     let yaml = three_flows(&backend).replace("amqp: {", &format!("amqp: {{ {base},"));
     let bridge = rig.bridge(&yaml).await;
     bridge.client().post("/take").send().await.expect(202);
