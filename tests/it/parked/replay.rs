@@ -256,10 +256,10 @@ async fn discarding_takes_what_matches() {
         (&tally["discarded"], &tally["remaining"]),
         (&5.into(), &3.into())
     );
-    assert_eq!(
-        ids(&rig.amqp().drain(&queue).await),
-        ["m00006", "m00007", "m00009"]
-    );
+    // A quorum queue keeps its order only when it is looked at whole.
+    let mut left = ids(&rig.amqp().drain(&queue).await);
+    left.sort_unstable();
+    assert_eq!(left, ["m00006", "m00007", "m00009"]);
 }
 
 /// Killed half way: every message is in the one queue or the other, and at most the one between
