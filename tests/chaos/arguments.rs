@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Printed for a mistake.
 const USAGE: &str = "\
-usage: chaos [--full] [--seed N] [--rounds N] [--row NAME]… [--write FILE] [--list] [FILTER]…
+usage: chaos [--full] [--seed N] [--rounds N] [--slow-rounds N] [--row NAME]… [--write FILE] [--list] [FILTER]…
   without --full: one round of the rows that take seconds";
 
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Arguments {
     pub seed: u64,
     /// Instead of each row's own number.
     pub rounds: Option<u32>,
+    /// The same for the slow rows.
+    pub slow_rounds: Option<u32>,
     /// Only these rows.
     pub rows: Vec<String>,
     /// Part of a row's name, as `cargo test` passes it on.
@@ -40,6 +42,7 @@ impl Arguments {
                 "--list" => found.list = true,
                 "--seed" => found.seed = number(&value()?)?,
                 "--rounds" => found.rounds = Some(number(&value()?)?),
+                "--slow-rounds" => found.slow_rounds = Some(number(&value()?)?),
                 "--row" => found.rows.push(value()?),
                 "--write" => found.write = Some(value()?.into()),
                 // Of the usual test harness: to be passed over, some with their value.

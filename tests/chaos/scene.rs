@@ -82,11 +82,7 @@ impl Default for Plan {
             proxied: false,
             brokers: Vec::new(),
             store: None,
-            crowd: Crowd {
-                accept: 6,
-                call: 3,
-                insists: false,
-            },
+            crowd: Crowd::default(),
         }
     }
 }

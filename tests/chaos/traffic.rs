@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Longer than any deadline of the bridge here, on a machine that does much else.
-pub const HANG_LIMIT: Duration = Duration::from_secs(45);
+const HANG_LIMIT: Duration = Duration::from_secs(45);
 
 /// Between two calls of a client, so that a round on a fast machine stays small.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -38,6 +38,19 @@ pub struct Crowd {
     pub call: usize,
     /// Those that accept repeat a call, under its id and key, until it succeeds.
     pub insists: bool,
+    /// How long they wait for an answer.
+    pub patience: Duration,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self {
+            accept: 6,
+            call: 3,
+            insists: false,
+            patience: HANG_LIMIT,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +73,7 @@ impl Traffic {
                 client: Client::new(bridge),
                 ledger: ledger.clone(),
                 chance,
+                patience: crowd.patience,
                 insists: crowd.insists && flow == Flow::Accept,
             };
             clients.spawn(one.run(told.clone()));
@@ -97,6 +111,7 @@ struct One {
     ledger: Arc<Ledger>,
     chance: fastrand::Rng,
     insists: bool,
+    patience: Duration,
 }
 
 // === impl One ===
@@ -117,7 +132,7 @@ impl One {
             };
             self.ledger.sent(&id, flow);
             loop {
-                let answer = call(&self.client, &self.ledger, flow, &id, size).await;
+                let answer = call(self.patience, &self.client, &self.ledger, flow, &id, size).await;
                 if answer.is_success() {
                     tokio::time::sleep(PAUSE).await;
                     break;
@@ -132,11 +147,7 @@ impl One {
 }
 
 /// One call of an id that the ledger knows, and how it ended.
-async fn call(client: &Client, ledger: &Ledger, flow: Flow, id: &str, size: usize) -> Answer {
-    call_within(HANG_LIMIT, client, ledger, flow, id, size).await
-}
-
-pub async fn call_within(
+pub async fn call(
     limit: Duration,
     client: &Client,
     ledger: &Ledger,

@@ -40,6 +40,12 @@ impl Worker {
         let (zeal, told) = watch::channel(Zeal::All);
         let queue = queue.to_owned();
         let task = tokio::spawn(async move {
+            // A node behind a cut wire says nothing; with the broker's own interval it would be
+            // believed for two minutes.
+            let urls: Vec<_> = urls
+                .iter()
+                .map(|url| format!("{url}?heartbeat=2"))
+                .collect();
             for url in urls.iter().cycle() {
                 // What the broker thinks of it is not this worker's matter.
                 drop(session(url, &queue, &ledger, told.clone()).await);

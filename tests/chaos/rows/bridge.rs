@@ -23,7 +23,7 @@ pub async fn kill_with_keys(stage: Stage) -> Tally {
         take: "idempotency: true",
         crowd: Crowd {
             insists: true,
-            ..Plan::default().crowd
+            ..Crowd::default()
         },
         ..Plan::default()
     };

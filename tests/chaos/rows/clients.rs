@@ -11,7 +11,7 @@ use crate::{
     scene::{PATIENCE, Plan, Scene},
     support::{Client, client::Raw, must},
     tally::Tally,
-    traffic::{Crowd, call_within},
+    traffic::{Crowd, call},
     worker::Zeal,
 };
 
@@ -110,7 +110,8 @@ pub async fn held(stage: Stage) -> Tally {
         crowd: Crowd {
             accept: 2,
             call: 1,
-            insists: false,
+            patience: REPLY_TIMEOUT.saturating_add(PATIENCE),
+            ..Crowd::default()
         },
         ..Plan::default()
     };
@@ -126,7 +127,7 @@ pub async fn held(stage: Stage) -> Tally {
             let client = Client::new(address);
             ledger.sent(&id, Flow::Call);
             let limit = REPLY_TIMEOUT + PATIENCE;
-            call_within(limit, &client, &ledger, Flow::Call, &id, 100).await
+            call(limit, &client, &ledger, Flow::Call, &id, 100).await
         });
         if number % 50 == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
