@@ -82,13 +82,11 @@ pub async fn play(arguments: &Arguments) -> Vec<Finished> {
 }
 
 async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> Finished {
-    let rounds = arguments
-        .rounds
-        .unwrap_or(match (arguments.full, row.pace) {
-            (false, _) => 1,
-            (true, Pace::Quick) => 20,
-            (true, Pace::Slow) => 5,
-        });
+    let rounds = match (arguments.full, row.pace) {
+        (false, _) => arguments.rounds.unwrap_or(1),
+        (true, Pace::Quick) => arguments.rounds.unwrap_or(20),
+        (true, Pace::Slow) => arguments.slow_rounds.or(arguments.rounds).unwrap_or(5),
+    };
     let mut finished = Finished {
         row,
         version: String::new(),
