@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Stage {
 }
 
 /// A row after its rounds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Finished {
     pub row: &'static Row,
     /// The broker's.
@@ -55,29 +55,34 @@ impl Stage {
     }
 }
 
-/// Every row that is wanted.
+/// Every row that is wanted, on each version of the broker that is there. The versions have nothing
+/// in common but the machine, so they are played side by side.
 pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     println!("seed {}", arguments.seed);
     let mut roots = vec![None];
     if arguments.full {
         roots.extend(std::env::var_os("HAREWAY_CHAOS_ROOT").map(|root| Some(root.into())));
     }
-    let mut finished = Vec::new();
-    for root in roots {
-        let mut node = Node {
-            root,
-            running: None,
-        };
-        for row in rows::ALL {
-            let in_form = arguments.full || row.short || !arguments.rows.is_empty();
-            if in_form && arguments.wants(row.name) {
-                finished.push(play_row(row, arguments, &mut node).await);
-            }
-        }
-    }
+    let versions = roots.into_iter().map(|root| play_rows(root, arguments));
+    let mut finished = join_all(versions).await.concat();
     // By row, each with its versions side by side.
     finished
         .sort_by_key(|one: &Finished| rows::ALL.iter().position(|row| row.name == one.row.name));
+    finished
+}
+
+async fn play_rows(root: Option<PathBuf>, arguments: &Arguments) -> Vec<Finished> {
+    let mut node = Node {
+        root,
+        running: None,
+    };
+    let mut finished = Vec::new();
+    for row in rows::ALL {
+        let in_form = arguments.full || row.short || !arguments.rows.is_empty();
+        if in_form && arguments.wants(row.name) {
+            finished.push(play_row(row, arguments, &mut node).await);
+        }
+    }
     finished
 }
 

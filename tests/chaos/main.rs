@@ -43,6 +43,7 @@ mod worker;
 use std::process::ExitCode;
 
 use arguments::Arguments;
+use tokio::time::Instant;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
@@ -61,11 +62,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
+    let begun = Instant::now();
     let finished = runtime.block_on(arena::play(&arguments));
+    let took = begun.elapsed();
     drop(runtime);
     report::print(&finished);
     let written = match &arguments.write {
-        Some(file) => report::write(file, &finished, &arguments),
+        Some(file) => report::write(file, &finished, arguments.seed, took),
         None => Ok(()),
     };
     if let Err(error) = written {

@@ -4,7 +4,6 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 use crate::{
     arena::Finished,
-    arguments::Arguments,
     rows::{self, Pace},
     tally::{Repeats, Tally},
 };
@@ -39,7 +38,7 @@ pub fn print_failures(finished: &[Finished]) {
 ///
 /// # Errors
 /// A file that cannot be read or written, or has no marks.
-pub fn write(file: &Path, finished: &[Finished], arguments: &Arguments) -> Result<(), String> {
+pub fn write(file: &Path, finished: &[Finished], seed: u64, took: Duration) -> Result<(), String> {
     let say = |error: std::io::Error| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(say)?;
     let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
@@ -47,10 +46,40 @@ pub fn write(file: &Path, finished: &[Finished], arguments: &Arguments) -> Resul
         Some((before, after))
     });
     let (before, after) = parts.ok_or_else(|| format!("{}: no marks", file.display()))?;
-    let seed = arguments.seed;
     let table = table(finished);
-    let text = format!("{before}{BEGIN}\nSeed {seed}.\n\n{table}{END}{after}");
+    let minutes = took.as_secs() / 60;
+    let about = format!(
+        "Seed {seed}, Hareway {} ({} build), {}, {minutes} minutes.",
+        env!("CARGO_PKG_VERSION"),
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        },
+        machine(),
+    );
+    let text = format!("{before}{BEGIN}\n{about}\n\n{table}{END}{after}");
     std::fs::write(file, text).map_err(say)
+}
+
+/// What it was played on.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = read("/proc/meminfo");
+    let memory = memory.split_whitespace().nth(1);
+    let memory: u64 = memory.and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let release = read("/etc/os-release");
+    let system = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let system = system.unwrap_or("an unknown system").trim_matches('"');
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "{cores} cores, {} GiB, {system}, Linux {}",
+        memory >> 20,
+        kernel.trim()
+    )
 }
 
 fn table(finished: &[Finished]) -> String {
