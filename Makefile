@@ -1,4 +1,4 @@
-.PHONY: help demo test chaos check figures clean
+.PHONY: help demo test chaos check bench clean
 
 help:
 	@echo 'make demo    build it, start a broker, a backend and a worker, and walk through every flow'
@@ -6,7 +6,8 @@ help:
 	@echo 'make test    every test, on a private broker (or AMQP_URL=amqp://... make test)'
 	@echo 'make chaos   the fault matrix: every fault under traffic, each id counted (hours)'
 	@echo 'make check   format, lints, docs, dependencies, scripts'
-	@echo 'make figures speed, latency and CPU of each flow, beside the least that would do'
+	@echo 'make bench   speed, latency, CPU and memory beside the least that would do, into docs/performance.md'
+	@echo '             (make bench PART=accept measures one part and writes nothing)'
 	@echo 'make clean   forget the broker, the tools and everything built'
 
 demo:
@@ -21,8 +22,8 @@ chaos:
 check:
 	@scripts/check
 
-figures:
-	@scripts/figures
+bench:
+	@scripts/bench $(PART)
 
 clean:
 	scripts/broker down

@@ -3,6 +3,7 @@
 use std::{fs, net::TcpListener, process::Stdio, time::Duration};
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -11,6 +12,7 @@ use tokio::{
 /// `USER_HZ`, the unit of the times in `/proc/PID/stat`: 100 on every Linux that Rust builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
 const END_LIMIT: Duration = Duration::from_secs(20);
+const RUN_LIMIT: Duration = Duration::from_secs(300);
 
 /// A child process; killed with the value.
 pub(crate) struct Running {
@@ -53,6 +55,15 @@ impl Running {
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
+}
+
+/// Runs a program to its end; what it prints is JSON.
+pub(crate) async fn json_of<T: DeserializeOwned>(mut command: Command) -> anyhow::Result<T> {
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = timeout(RUN_LIMIT, command.kill_on_drop(true).output());
+    let output = output.await.context("it does not end")??;
+    anyhow::ensure!(output.status.success(), "it failed: {}", output.status);
+    serde_json::from_slice(&output.stdout).context("it did not print its figures")
 }
 
 /// CPU seconds that a process has used so far, its children's not counted.

@@ -1,7 +1,9 @@
 //! What went wrong, counted.
 
+use serde::{Deserialize, Serialize};
+
 /// A count, and the first of them in words.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Errors {
     pub(crate) count: u64,
     pub(crate) first: Option<String>,

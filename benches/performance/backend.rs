@@ -1,9 +1,9 @@
 //! A backend that takes everything at once, and knows what it has been given.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,10 +14,12 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
+
+use crate::errors::Errors;
 
 /// Runs until it is dropped.
 pub(crate) struct Backend {
@@ -34,17 +36,12 @@ struct Taken {
     wrong: u64,
     first: Option<Instant>,
     complete: watch::Sender<Option<Instant>>,
+    awaited: HashMap<String, oneshot::Sender<()>>,
 }
 
-/// What a backend was given, when it had everything.
-pub(crate) struct Delivered {
-    /// From the first call to the one that made it complete.
-    pub(crate) took: Duration,
-    /// Calls with a message that had been there before.
-    pub(crate) repeated: u64,
-    /// Calls without an id, or with a body of another length than was sent.
-    pub(crate) wrong: u64,
-}
+/// Tells when a message has come.
+#[derive(Clone)]
+pub(crate) struct Arrivals(Arc<Mutex<Taken>>);
 
 // === impl Backend ===
 
@@ -61,6 +58,7 @@ impl Backend {
             wrong: 0,
             first: None,
             complete: sender,
+            awaited: HashMap::new(),
         }));
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, taken.clone(), length));
@@ -72,22 +70,34 @@ impl Backend {
         })
     }
 
-    /// Waits until every message has come.
-    pub(crate) async fn complete(&mut self, limit: Duration) -> anyhow::Result<Delivered> {
+    /// Waits until every expected message has come; gives the time since the first call.
+    pub(crate) async fn complete(&mut self, limit: Duration) -> anyhow::Result<Duration> {
         let complete = self.complete.wait_for(Option::is_some);
         let outcome = timeout(limit, complete).await.map(|seen| seen.is_ok());
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = lock(&self.taken);
         let (have, expected) = (taken.ids.len(), taken.expected);
         anyhow::ensure!(
             outcome == Ok(true),
             "{have} of {expected} delivered in {limit:?}"
         );
         let end = (*taken.complete.borrow()).context("a time")?;
-        Ok(Delivered {
-            took: end - taken.first.context("a first call")?,
-            repeated: taken.calls.saturating_sub(have as u64 + taken.wrong),
-            wrong: taken.wrong,
-        })
+        Ok(end - taken.first.context("a first call")?)
+    }
+
+    /// For messages beyond the expected ones.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        Arrivals(self.taken.clone())
+    }
+
+    /// What came twice or changed, so far.
+    pub(crate) fn errors(&self) -> Errors {
+        let taken = lock(&self.taken);
+        let wrong = taken.wrong;
+        let repeated = taken.calls - taken.ids.len() as u64 - wrong;
+        let mut errors = Errors::default();
+        errors.add(repeated, || format!("{repeated} delivered again"));
+        errors.add(wrong, || format!("{wrong} calls were not as sent"));
+        errors
     }
 }
 
@@ -114,9 +124,24 @@ async fn take(
     let id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await;
     let whole = body.is_ok_and(|body| body.to_bytes().len() == length);
-    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = lock(&taken);
     taken.note(id.filter(|_| whole));
     Ok(Response::new(Full::default()))
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Arrivals ===
+
+impl Arrivals {
+    /// Ends when the message of this id has come; to be asked for before it is sent.
+    pub(crate) fn of(&self, id: String) -> oneshot::Receiver<()> {
+        let (sender, arrival) = oneshot::channel();
+        lock(&self.0).awaited.insert(id, sender);
+        arrival
+    }
 }
 
 // === impl Taken ===
@@ -129,6 +154,9 @@ impl Taken {
         match id {
             None => self.wrong += 1,
             Some(id) => {
+                if let Some(awaited) = self.awaited.remove(&id) {
+                    awaited.send(()).ok();
+                }
                 if self.ids.insert(id) && self.ids.len() == self.expected {
                     self.complete.send_replace(Some(now));
                 }

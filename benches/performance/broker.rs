@@ -21,7 +21,7 @@ const COUNT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection to the broker, shared with nothing that is measured.
 pub(crate) struct Broker {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 /// Answers every request of a queue; ends with the value.
@@ -95,7 +95,7 @@ impl Broker {
         let channel = self.connection.create_channel().await?;
         let confirm = ConfirmSelectOptions::default();
         channel.confirm_select(confirm).await?;
-        let ids: Vec<String> = (0..count).map(|index| format!("figure-{index}")).collect();
+        let ids: Vec<String> = (0..count).map(|index| format!("bench-{index}")).collect();
         for window in ids.chunks(FILL_WINDOW) {
             let publishes = window.iter().map(|id| {
                 let properties = BasicProperties::default()
