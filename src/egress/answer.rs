@@ -60,7 +60,7 @@ impl Worker {
         }
         match outcome {
             Some(Outcome::Routed) => {
-                self.remember(&job);
+                self.delivered.remember(&job.message);
                 job.settle.ack();
                 self.metrics.delivery("replied");
             }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -61,7 +61,7 @@ pub(super) struct Worker {
     /// The pause before the next requeue; it grows while nothing succeeds.
     pub(super) requeue: Mutex<Backoff>,
     pub(super) guards: Guards,
-    delivered: Mutex<Delivered>,
+    pub(super) delivered: Delivered,
     client: Client,
     buffer: Buffer,
     /// Deliveries that were given up before their end was known.
@@ -119,7 +119,7 @@ impl Forwarder {
             deliver: deliver.clone(),
             publisher,
             metrics,
-            delivered: Mutex::new(Delivered::new(deliver.source.prefetch)),
+            delivered: Delivered::new(deliver.source.prefetch),
             requeue: Mutex::new(Backoff::new(REQUEUE_FIRST, REQUEUE_MAX)),
             client,
             buffer,
@@ -229,7 +229,8 @@ impl Worker {
     }
 
     async fn handle(&self, job: Job, drain: &CancellationToken) -> Option<Unread> {
-        if job.message.redelivered && self.was_delivered(&job) {
+        // Its acknowledgement was lost with the connection; a second call would be one too many.
+        if job.message.redelivered && self.delivered.knows(&job.message) {
             job.settle.ack();
             self.metrics.delivery("suppressed");
             return None;
@@ -304,7 +305,7 @@ impl Worker {
         );
         match decision {
             Decision::Ack => {
-                self.remember(&job);
+                self.delivered.remember(&job.message);
                 job.settle.ack();
                 self.metrics.delivery("delivered");
                 self.went_well();
@@ -333,23 +334,6 @@ impl Worker {
         let outcome = response.as_ref().map(Response::status);
         let spared = pass.is_some_and(|pass| pass.record(outcome));
         Called { response, spared }
-    }
-
-    /// Its acknowledgement was lost with the connection; a second call would be one too many.
-    fn was_delivered(&self, job: &Job) -> bool {
-        let delivered = self.delivered.lock();
-        let delivered = delivered.unwrap_or_else(PoisonError::into_inner);
-        Delivered::key(job).is_some_and(|key| delivered.knows(&key))
-    }
-
-    pub(super) fn remember(&self, job: &Job) {
-        let Some(key) = Delivered::key(job) else {
-            return;
-        };
-        let delivered = self.delivered.lock();
-        delivered
-            .unwrap_or_else(PoisonError::into_inner)
-            .remember(key);
     }
 
     pub(super) fn observe(&self, begun: Instant) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hareway::config::names::{parked_queue, retry_queue};
 use lapin::{
     BasicProperties,
@@ -556,6 +557,32 @@ async fn a_lost_ack_makes_no_second_call() {
     outcome(&rig, &bridge, "suppressed", 1.0).await;
     rig.settles_at(&rig.name("work"), 0).await;
     assert_eq!(backend.count(), 1);
+}
+
+/// A producer may use one id for different messages: another message under the id of one that was
+/// delivered is delivered too, also when it comes redelivered.
+#[tokio::test]
+async fn an_id_that_is_used_twice_hides_no_message() {
+    let rig = Rig::new().await;
+    let backend = Backend::start().await;
+    let work = rig.queue("work").await;
+    rig.amqp().send(&work, with_id("m-1"), b"second").await;
+    // Somebody else has it first, and goes away without having done anything.
+    let (channel, mut held) = rig.amqp().consume(&work, 1).await;
+    let taken = held.next().await.expect("a delivery").expect("a delivery");
+    assert_eq!(taken.data, b"second");
+    let bridge = rig.bridge(&route(&backend.url("/"), "retry: [1s]")).await;
+    rig.amqp().send(&work, with_id("m-1"), b"first").await;
+    outcome(&rig, &bridge, "delivered", 1.0).await;
+    channel.close(200, "done".into()).await.expect("it closes");
+    outcome(&rig, &bridge, "delivered", 2.0).await;
+    outcome(&rig, &bridge, "suppressed", 0.0).await;
+    let bodies: Vec<_> = backend
+        .requests()
+        .iter()
+        .map(|one| one.body.clone())
+        .collect();
+    assert_eq!(bodies, [&b"first"[..], b"second"]);
 }
 
 /// Two routes may share one backend and one may fail without holding up the other.
