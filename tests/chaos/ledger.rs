@@ -35,6 +35,8 @@ pub enum Answer {
 struct Fate {
     flow: Flow,
     answer: Option<(Instant, Answer)>,
+    /// When the broker had its reply.
+    reply: Option<Instant>,
     /// Calls of the backend that it answered with success.
     delivered: u32,
     parked: u32,
@@ -91,6 +93,7 @@ impl Ledger {
         let fate = Fate {
             flow,
             answer: None,
+            reply: None,
             delivered: 0,
             parked: 0,
             queued: 0,
@@ -122,6 +125,27 @@ impl Ledger {
     /// A request that a worker takes.
     pub fn asked(&self, got: &Got) -> bool {
         self.meet("the worker", &got.body, got.message_id(), |_| {})
+    }
+
+    /// The broker has confirmed the reply to this request.
+    pub fn replied(&self, id: &str) {
+        let mut book = self.0.lock().unwrap();
+        if let Some(fate) = book.fates.get_mut(id) {
+            fate.reply.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Calls that were told that no reply came, this long or longer after the broker had it.
+    pub fn missed(&self, slack: Duration) -> usize {
+        let book = self.0.lock().unwrap();
+        let missed = book.fates.values().filter(|fate| {
+            let late = |(at, answer)| {
+                let reply = fate.reply;
+                answer == Answer::Refused(504) && reply.is_some_and(|reply| reply + slack <= at)
+            };
+            fate.answer.is_some_and(late)
+        });
+        missed.count()
     }
 
     pub fn found(&self, place: Place, got: &Got) {

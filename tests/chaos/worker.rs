@@ -96,7 +96,10 @@ async fn session(
             let options = BasicPublishOptions::default();
             let sent =
                 channel.basic_publish("".into(), reply_to, options, &request.body, properties);
-            limit(limit(sent).await?).await?;
+            if limit(limit(sent).await?).await?.is_nack() {
+                return Err("nacked: to be tried again on another channel".to_owned());
+            }
+            ledger.replied(request.message_id());
         }
         limit(channel.basic_ack(tag, BasicAckOptions::default())).await?;
     }

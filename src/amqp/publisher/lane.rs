@@ -20,6 +20,8 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 /// How long past the last deadline of its window a lane waits before it abandons the channel: a
 /// confirm that comes this late helps nobody.
 const GRACE: Duration = Duration::from_millis(250);
+/// How often a lane renews its channel because of nacks, at most: a full queue nacks all the time.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The one queue of requests, shared by the lanes: whichever is free takes the next window.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Unit>>>;
@@ -40,16 +42,25 @@ impl Lane {
     /// Publishes until the session ends (`Ok`) or the connection is lost.
     pub(crate) async fn run(mut self, connection: Arc<Connection>) -> Result<(), Error> {
         let mut channel = open(&connection).await?;
+        let mut opened = Instant::now();
         loop {
             let Some(batch) = self.next_window().await else {
                 return Ok(());
             };
             let settled = window::publish(&channel, batch, self.patience()).await;
+            let nacked = settled.any(&Outcome::Nacked);
             self.answer_all(settled.settled);
-            let Some(left) = settled.unsettled else {
-                continue;
-            };
-            channel = self.reopen(channel, &connection, left).await?;
+            if let Some(left) = settled.unsettled {
+                channel = self.reopen(channel, &connection, left).await?;
+                opened = Instant::now();
+            } else if nacked && opened.elapsed() >= RENEWAL_PAUSE {
+                // RabbitMQ 3.10 nacks whatever goes through a channel that met a quorum queue just
+                // after its leader's node was lost, for as long as that node is away; a channel that
+                // is opened after the election works.
+                abandon(channel).await;
+                channel = open(&connection).await?;
+                opened = Instant::now();
+            }
         }
     }
 

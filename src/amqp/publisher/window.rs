@@ -33,6 +33,12 @@ pub(super) struct Settled {
     pub unsettled: Option<Unsettled>,
 }
 
+impl Settled {
+    pub(super) fn any(&self, wanted: &Outcome) -> bool {
+        self.settled.iter().any(|(_, outcome)| outcome == wanted)
+    }
+}
+
 /// What a window left open, when its channel or connection ended under it.
 pub(super) struct Unsettled {
     /// Not known to be confirmed: to be repeated under the same message id.

@@ -102,6 +102,9 @@ const HELD: usize = 10_000;
 /// From the call to its 504.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(100);
 
+/// What a reply that the broker has may take to its caller, on a machine that does much else.
+const SLACK: Duration = Duration::from_secs(15);
+
 /// All of them wait for a reply while the broker restarts; half of them get one.
 pub async fn held(stage: Stage) -> Tally {
     let plan = Plan {
@@ -161,6 +164,11 @@ fn check_answers(scene: &Scene, answers: &[Answer]) {
     let (replied, late) = (count(Answer::Replied), count(Answer::Refused(504)));
     if replied == 0 || late == 0 {
         let text = format!("{replied} got a reply and {late} got none, of {HELD}");
+        scene.ledger.broken(text);
+    }
+    let missed = scene.ledger.missed(SLACK);
+    if missed > 0 {
+        let text = format!("{missed} got 504, {SLACK:?} or more after the broker had their reply");
         scene.ledger.broken(text);
     }
 }
