@@ -55,23 +55,26 @@ impl Stage {
     }
 }
 
-/// Every row that is wanted, on each version of the broker that is there. The versions have nothing
-/// in common but the machine, so they are played side by side.
+/// Every row that is wanted, on each version of the broker that is there. Most of a round is waiting,
+/// so the versions are played side by side, and so are quick and slow rows.
 pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     println!("seed {}", arguments.seed);
     let mut roots = vec![None];
     if arguments.full {
         roots.extend(std::env::var_os("HAREWAY_CHAOS_ROOT").map(|root| Some(root.into())));
     }
-    let versions = roots.into_iter().map(|root| play_rows(root, arguments));
-    let mut finished = join_all(versions).await.concat();
+    let tracks = roots.into_iter().flat_map(|root| {
+        let paces = [Pace::Quick, Pace::Slow];
+        paces.map(|pace| play_rows(root.clone(), pace, arguments))
+    });
+    let mut finished = join_all(tracks).await.concat();
     // By row, each with its versions side by side.
     finished
         .sort_by_key(|one: &Finished| rows::ALL.iter().position(|row| row.name == one.row.name));
     finished
 }
 
-async fn play_rows(root: Option<PathBuf>, arguments: &Arguments) -> Vec<Finished> {
+async fn play_rows(root: Option<PathBuf>, pace: Pace, arguments: &Arguments) -> Vec<Finished> {
     let mut node = Node {
         root,
         running: None,
@@ -79,7 +82,7 @@ async fn play_rows(root: Option<PathBuf>, arguments: &Arguments) -> Vec<Finished
     let mut finished = Vec::new();
     for row in rows::ALL {
         let in_form = arguments.full || row.short || !arguments.rows.is_empty();
-        if in_form && arguments.wants(row.name) {
+        if in_form && row.pace == pace && arguments.wants(row.name) {
             finished.push(play_row(row, arguments, &mut node).await);
         }
     }
@@ -179,7 +182,7 @@ impl Node {
             env: in_root(self.root.as_deref()),
             ..Setup::default()
         };
-        let broker = Arc::new(Broker::private_with(setup).await);
+        let broker = Arc::new(Broker::further(setup).await);
         let version = broker.ctl(&["version"]).await;
         self.running = Some((broker.clone(), version.clone()));
         (broker, version)

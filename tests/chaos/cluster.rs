@@ -44,7 +44,7 @@ impl Cluster {
                 env,
                 ..Setup::default()
             };
-            nodes.push(Broker::member(setup).await);
+            nodes.push(Broker::further(setup).await);
         }
         for node in &nodes[1..] {
             let first = format!("hareway-20000@{network}n1");

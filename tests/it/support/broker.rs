@@ -102,11 +102,11 @@ impl Broker {
             .unwrap_or_else(|error| panic!("a private node does not start: {error}"))
     }
 
-    /// One of several nodes that belong together: they count as one, which is another's.
-    pub async fn member(setup: Setup) -> Self {
+    /// A node beyond those two: whoever starts it answers for how many there are.
+    pub async fn further(setup: Setup) -> Self {
         Self::start(setup, None)
             .await
-            .unwrap_or_else(|error| panic!("a node of the cluster does not start: {error}"))
+            .unwrap_or_else(|error| panic!("a further node does not start: {error}"))
     }
 
     async fn start(setup: Setup, permit: Option<SemaphorePermit<'static>>) -> Result<Self, String> {
