@@ -37,6 +37,7 @@ mod ordered;
 mod parked;
 mod poison;
 mod request_reply;
+mod settling;
 mod shutdown;
 mod spool;
 #[allow(dead_code, reason = "the fault matrix uses the rest of it")]

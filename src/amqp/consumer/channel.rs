@@ -3,28 +3,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery as Raw,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-    },
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Delivery, Settle, Verdict,
-    unsettled::{Ack, Unsettled},
-};
+use super::{Delivery, settling::Settling};
 use crate::{
     amqp::error::{Error, bounded},
     message::Message,
 };
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// How often a channel's state is looked at while it has nothing to say.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// What is consumed, and where it goes.
 #[derive(Debug, Clone)]
@@ -49,9 +49,7 @@ pub(crate) enum Ended {
 struct Running {
     channel: Channel,
     consumer: Consumer,
-    unsettled: Unsettled,
-    verdicts: mpsc::Receiver<(u64, Verdict)>,
-    settle: mpsc::Sender<(u64, Verdict)>,
+    settling: Settling,
     sink: mpsc::Sender<Delivery>,
     /// Taken from the client library, not yet in the sink.
     pending: Option<Delivery>,
@@ -70,6 +68,8 @@ pub(crate) async fn consume(
     started();
     let cancelled = running.serve(&subscription.drain).await?;
     if cancelled {
+        // What is still under way is lost with the channel; what is done must not be.
+        running.settling.flush().await?;
         return Ok(Ended::Cancelled);
     }
     let tag = running.consumer.tag();
@@ -92,13 +92,10 @@ async fn start(connection: &Connection, subscription: &Subscription) -> Result<R
         FieldTable::default(),
     );
     let consumer = bounded(LIMIT, "starting a consumer", consuming).await?;
-    let (settle, verdicts) = mpsc::channel(usize::from(subscription.prefetch).max(1));
     Ok(Running {
+        settling: Settling::new(channel.clone(), subscription.prefetch),
         channel,
         consumer,
-        unsettled: Unsettled::default(),
-        verdicts,
-        settle,
         sink: subscription.sink.clone(),
         pending: None,
     })
@@ -109,13 +106,13 @@ async fn start(connection: &Connection, subscription: &Subscription) -> Result<R
 impl Running {
     /// `true`: the broker cancelled the consumer; `false`: it is to be drained.
     async fn serve(&mut self, drain: &CancellationToken) -> Result<bool, Error> {
-        let mut batch = Vec::new();
         let sink = self.sink.clone();
+        let mut drained = std::pin::pin!(drain.cancelled());
         loop {
             tokio::select! {
                 biased;
-                () = drain.cancelled() => return Ok(false),
-                _ = self.verdicts.recv_many(&mut batch, 256) => self.settle(&mut batch).await?,
+                () = drained.as_mut() => return Ok(false),
+                settling = self.settling.step() => settling?,
                 room = sink.reserve(), if self.pending.is_some() => match (room, self.pending.take()) {
                     (Ok(room), Some(delivery)) => room.send(delivery),
                     // Nobody takes deliveries any more: the process is going down.
@@ -132,12 +129,7 @@ impl Running {
     }
 
     fn take(&mut self, raw: Raw) {
-        self.unsettled.delivered(raw.delivery_tag);
-        let settle = Settle {
-            tag: raw.delivery_tag,
-            verdicts: self.settle.clone(),
-            done: false,
-        };
+        let settle = self.settling.delivered(raw.delivery_tag);
         let message = Message {
             exchange: raw.exchange,
             routing_key: raw.routing_key,
@@ -145,75 +137,39 @@ impl Running {
             properties: raw.properties,
             body: Bytes::from(raw.data),
         };
-        self.pending = Some(Delivery {
+        let received = Instant::now();
+        let delivery = Delivery {
             message,
             settle,
-            received: Instant::now(),
-        });
+            received,
+        };
+        // Where there is room, as there mostly is, it goes without waiting for its turn.
+        match self.sink.try_send(delivery) {
+            Ok(()) => {}
+            Err(TrySendError::Full(delivery) | TrySendError::Closed(delivery)) => {
+                self.pending = Some(delivery);
+            }
+        }
     }
 
     /// After the cancel: gives back what nobody has taken, then waits until all else is settled.
     async fn finish(mut self) -> Result<(), Error> {
         self.pending = None;
         // The cancel-ok came after the last delivery, so everything is here by now.
-        while let Some(Some(Ok(raw))) = futures_util::FutureExt::now_or_never(self.consumer.next())
-        {
-            self.take(raw);
-            self.pending = None;
-            self.drain_verdicts().await?;
+        while let Some(Some(Ok(raw))) = self.consumer.next().now_or_never() {
+            drop(self.settling.delivered(raw.delivery_tag));
         }
-        let mut batch = Vec::new();
-        while self.unsettled.outstanding() > 0 {
+        while !self.settling.is_over() {
             tokio::select! {
-                taken = self.verdicts.recv_many(&mut batch, 256) => {
-                    if taken == 0 {
-                        break;
-                    }
-                    self.settle(&mut batch).await?;
-                }
-                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                settling = self.settling.step() => settling?,
+                () = tokio::time::sleep(GLANCE) => {
                     if !self.channel.status().connected() {
                         return Err(Error::Connection("the channel was closed".to_owned()));
                     }
                 }
             }
         }
-        bounded(
-            LIMIT,
-            "closing a channel",
-            self.channel.close(200, "done".into()),
-        )
-        .await
-    }
-
-    async fn drain_verdicts(&mut self) -> Result<(), Error> {
-        let mut batch = Vec::new();
-        while let Ok(verdict) = self.verdicts.try_recv() {
-            batch.push(verdict);
-        }
-        self.settle(&mut batch).await
-    }
-
-    async fn settle(&mut self, batch: &mut Vec<(u64, Verdict)>) -> Result<(), Error> {
-        let mut acked = Vec::with_capacity(batch.len());
-        for (tag, verdict) in batch.drain(..) {
-            match verdict {
-                Verdict::Ack => acked.push(tag),
-                Verdict::Requeue => {
-                    self.unsettled.requeued(tag);
-                    let options = BasicNackOptions {
-                        requeue: true,
-                        multiple: false,
-                    };
-                    let nacking = self.channel.basic_nack(tag, options);
-                    bounded(LIMIT, "giving a delivery back", nacking).await?;
-                }
-            }
-        }
-        for Ack { tag, multiple } in self.unsettled.ack(acked) {
-            let acking = self.channel.basic_ack(tag, BasicAckOptions { multiple });
-            bounded(LIMIT, "acknowledging", acking).await?;
-        }
-        Ok(())
+        let closing = self.channel.close(200, "done".into());
+        bounded(LIMIT, "closing a channel", closing).await
     }
 }

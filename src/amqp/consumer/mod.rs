@@ -1,6 +1,7 @@
 //! Consuming: bounded deliveries, each settled exactly once.
 
 mod channel;
+mod settling;
 mod unsettled;
 
 use tokio::{sync::mpsc, time::Instant};

@@ -1,151 +1,135 @@
 //! Which deliveries of a channel are settled, and the fewest frames that tell the broker.
+//!
+//! A frame for each message costs the broker and this process more than the message itself, and one
+//! cumulative frame may stand for many: for every tag up to its own. So a success is owed to the
+//! broker for a moment, until enough others stand before it or it has waited long enough.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long an acknowledgement may be owed: what a crash adds to the messages that come again.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// No frame has to stand for more.
+const BATCH_MAX: usize = 64;
 
 /// The delivery tags of one channel with one consumer: 1, 2, 3, …
-#[derive(Debug, Default)]
+///
+/// What is settled at the broker is in none of the tables, so they are bounded by the prefetch,
+/// however long a single delivery stays open.
+#[derive(Debug)]
 pub(super) struct Unsettled {
-    /// The highest tag delivered.
-    delivered: u64,
-    /// Every tag up to here is settled at the broker.
-    floor: u64,
-    /// Settled above the floor.
-    settled: BTreeSet<u64>,
+    /// Delivered, and not known to be done.
+    open: BTreeSet<u64>,
+    /// Some of the open ones: they are to be given back.
+    unwanted: Vec<u64>,
+    /// Done, since when, and the broker does not know yet.
+    owed: BTreeMap<u64, Instant>,
+    /// The longest that any of these has waited.
+    owed_since: Option<Instant>,
+    /// So many are worth a frame of their own.
+    batch: usize,
 }
 
-/// One `basic.ack` frame.
+/// What the broker is told. The order matters: a cumulative frame would cover a tag that is given
+/// back only after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ack {
-    pub(super) tag: u64,
-    /// This tag and every earlier one.
-    pub(super) multiple: bool,
+pub(super) enum Frame {
+    /// `basic.ack` of this tag.
+    Ack(u64),
+    /// `basic.ack` of this tag and every earlier one.
+    AckUpTo(u64),
+    /// `basic.nack`, to be queued again.
+    Requeue(u64),
 }
 
 impl Unsettled {
+    /// For a channel to which the broker sends `prefetch` deliveries ahead.
+    pub(super) fn new(prefetch: u16) -> Self {
+        Self {
+            open: BTreeSet::new(),
+            unwanted: Vec::new(),
+            owed: BTreeMap::new(),
+            owed_since: None,
+            // What is owed takes room of the prefetch; most of it has to be left to the others.
+            batch: (usize::from(prefetch) / 4).clamp(1, BATCH_MAX),
+        }
+    }
+
     pub(super) fn delivered(&mut self, tag: u64) {
-        self.delivered = self.delivered.max(tag);
+        self.open.insert(tag);
+    }
+
+    /// Notes a success.
+    pub(super) fn done(&mut self, tag: u64, now: Instant) {
+        if self.open.remove(&tag) {
+            self.owed.insert(tag, now);
+            self.owed_since.get_or_insert(now);
+        }
+    }
+
+    /// Notes a tag that goes back to its queue, which is told without delay.
+    pub(super) fn give_back(&mut self, tag: u64) {
+        self.unwanted.push(tag);
     }
 
     /// How many deliveries the broker still waits for.
-    pub(super) fn outstanding(&self) -> u64 {
-        self.delivered - self.floor - self.settled.len() as u64
+    pub(super) fn outstanding(&self) -> usize {
+        self.open.len() + self.owed.len()
     }
 
-    /// The frames for `acked`, which may be in any order: one for the run that follows what is
-    /// settled already, one for each of the others.
-    pub(super) fn ack(&mut self, mut acked: Vec<u64>) -> Vec<Ack> {
-        acked.sort_unstable();
-        let mut run = 0;
-        let mut singles = Vec::new();
-        let mut last_of_run = None;
-        for tag in acked {
-            self.settled.insert(tag);
-            self.raise();
-            if self.floor >= tag {
-                run += 1;
-                last_of_run = Some(tag);
-            } else {
-                singles.push(tag);
+    /// When the broker is to be told something, if anything. A moment that has passed means now.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        if !self.unwanted.is_empty() {
+            return Some(now);
+        }
+        let since = self.owed_since?;
+        let enough = self.owed.len() >= 2 * self.batch
+            || self.owed.range(..self.first_open()).count() >= self.batch;
+        Some(if enough { now } else { since + PATIENCE })
+    }
+
+    /// The frames for what is due: one for all that no open delivery stands before, and one for each
+    /// of the others that has waited long enough, or all of them where they take too much room.
+    pub(super) fn frames(&mut self, now: Instant) -> Vec<Frame> {
+        let mut frames = Vec::with_capacity(self.unwanted.len() + 1);
+        for tag in self.unwanted.drain(..) {
+            if self.open.remove(&tag) {
+                frames.push(Frame::Requeue(tag));
             }
         }
-        let mut frames = Vec::with_capacity(singles.len() + 1);
-        if let Some(tag) = last_of_run {
-            frames.push(Ack {
-                tag,
-                multiple: run > 1,
-            });
+        let behind = self.owed.split_off(&self.first_open());
+        let run = std::mem::replace(&mut self.owed, behind);
+        match run.last_key_value() {
+            Some((tag, _)) if run.len() > 1 => frames.push(Frame::AckUpTo(*tag)),
+            Some((tag, _)) => frames.push(Frame::Ack(*tag)),
+            None => {}
         }
-        frames.extend(singles.into_iter().map(|tag| Ack {
-            tag,
-            multiple: false,
-        }));
+        let too_many = self.owed.len() >= self.batch;
+        self.owed.retain(|tag, since| {
+            let tell = too_many || now.saturating_duration_since(*since) >= PATIENCE;
+            if tell {
+                frames.push(Frame::Ack(*tag));
+            }
+            !tell
+        });
+        self.owed_since = self.owed.values().min().copied();
         frames
     }
 
-    /// Notes a tag that was given back; the caller sends its frame.
-    pub(super) fn requeued(&mut self, tag: u64) {
-        self.settled.insert(tag);
-        self.raise();
+    /// The frames for all that is done or unwanted.
+    pub(super) fn all_frames(&mut self, now: Instant) -> Vec<Frame> {
+        self.frames(now + PATIENCE)
     }
 
-    fn raise(&mut self) {
-        while self.settled.remove(&(self.floor + 1)) {
-            self.floor += 1;
-        }
+    /// Every earlier tag is done or given back.
+    fn first_open(&self) -> u64 {
+        self.open.first().copied().unwrap_or(u64::MAX)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Applies frames as a broker does: `multiple` settles every open tag up to its own.
-    fn broker(open: &mut BTreeSet<u64>, frames: &[Ack]) {
-        for frame in frames {
-            if frame.multiple {
-                open.retain(|tag| *tag > frame.tag);
-            } else {
-                assert!(open.remove(&frame.tag), "tag {} was not open", frame.tag);
-            }
-        }
-    }
-
-    #[test]
-    fn a_run_is_one_frame() {
-        let mut unsettled = Unsettled::default();
-        (1..=5).for_each(|tag| unsettled.delivered(tag));
-        assert_eq!(
-            unsettled.ack(vec![3, 1, 2]),
-            [Ack {
-                tag: 3,
-                multiple: true
-            }]
-        );
-        assert_eq!(
-            unsettled.ack(vec![5]),
-            [Ack {
-                tag: 5,
-                multiple: false
-            }]
-        );
-        assert_eq!(unsettled.outstanding(), 1);
-        assert_eq!(
-            unsettled.ack(vec![4]),
-            [Ack {
-                tag: 4,
-                multiple: false
-            }]
-        );
-    }
-
-    proptest! {
-        /// Whatever the order of settling, the broker ends with exactly the tags that were never
-        /// settled, and a cumulative frame never covers one of those.
-        #[test]
-        fn the_broker_agrees(
-            order in Just((1..=40u64).collect::<Vec<_>>()).prop_shuffle(),
-            cuts in prop::collection::vec(1..6usize, 1..20),
-            give_back in prop::collection::btree_set(1..=40u64, 0..10),
-            never in prop::collection::btree_set(1..=40u64, 0..5),
-        ) {
-            let mut unsettled = Unsettled::default();
-            (1..=40).for_each(|tag| unsettled.delivered(tag));
-            let mut open: BTreeSet<u64> = (1..=40).collect();
-            let mut order = order.into_iter().filter(|tag| !never.contains(tag)).collect::<Vec<_>>();
-            for cut in cuts.into_iter().chain([40]) {
-                let batch: Vec<u64> = order.drain(..cut.min(order.len())).collect();
-                let (back, acked): (Vec<u64>, Vec<u64>) =
-                    batch.into_iter().partition(|tag| give_back.contains(tag));
-                for tag in back {
-                    unsettled.requeued(tag);
-                    open.remove(&tag);
-                }
-                broker(&mut open, &unsettled.ack(acked));
-            }
-            prop_assert_eq!(&open, &never);
-            prop_assert_eq!(unsettled.outstanding(), never.len() as u64);
-        }
-    }
-}
+mod tests;
