@@ -56,16 +56,21 @@ impl Stage {
 }
 
 /// Every row that is wanted, on each version of the broker that is there. Most of a round is waiting,
-/// so the versions are played side by side, and so are quick and slow rows.
+/// so the versions are played side by side, and so are the slow rows and two halves of the quick ones.
 pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     println!("seed {}", arguments.seed);
     let mut roots = vec![None];
     if arguments.full {
         roots.extend(std::env::var_os("HAREWAY_CHAOS_ROOT").map(|root| Some(root.into())));
     }
+    let in_form = |row: &&Row| arguments.full || row.short || !arguments.rows.is_empty();
+    let wanted = rows::ALL.iter().filter(in_form);
+    let wanted = wanted.filter(|row| arguments.wants(row.name));
+    let (quick, slow): (Vec<_>, Vec<_>) = wanted.partition(|row| row.pace == Pace::Quick);
+    let (even, odd) = alternate(quick, arguments.full);
     let tracks = roots.into_iter().flat_map(|root| {
-        let paces = [Pace::Quick, Pace::Slow];
-        paces.map(|pace| play_rows(root.clone(), pace, arguments))
+        let parts = [even.clone(), odd.clone(), slow.clone()];
+        parts.map(|rows| play_rows(root.clone(), rows, arguments))
     });
     let mut finished = join_all(tracks).await.concat();
     // By row, each with its versions side by side.
@@ -74,17 +79,28 @@ pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     finished
 }
 
-async fn play_rows(root: Option<PathBuf>, pace: Pace, arguments: &Arguments) -> Vec<Finished> {
+/// One after the other into two, or all into the first.
+fn alternate<T>(all: Vec<T>, both: bool) -> (Vec<T>, Vec<T>) {
+    let (even, odd): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .enumerate()
+        .partition(|(number, _)| !both || number % 2 == 0);
+    let plain = |part: Vec<(usize, T)>| part.into_iter().map(|(_, one)| one).collect();
+    (plain(even), plain(odd))
+}
+
+async fn play_rows(
+    root: Option<PathBuf>,
+    rows: Vec<&'static Row>,
+    arguments: &Arguments,
+) -> Vec<Finished> {
     let mut node = Node {
         root,
         running: None,
     };
     let mut finished = Vec::new();
-    for row in rows::ALL {
-        let in_form = arguments.full || row.short || !arguments.rows.is_empty();
-        if in_form && row.pace == pace && arguments.wants(row.name) {
-            finished.push(play_row(row, arguments, &mut node).await);
-        }
+    for row in rows {
+        finished.push(play_row(row, arguments, &mut node).await);
     }
     finished
 }
