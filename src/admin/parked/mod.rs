@@ -140,13 +140,14 @@ impl Parked {
             walked.tally.failed = lost.count() as u64;
             return Ok(walked.into_document(true));
         }
-        let walked = self.walk(job, |_, _, _| Value::Null).await?;
+        let walked = self.begin(job, |_, _, _| Value::Null).await?;
         let Tally {
             replayed, failed, ..
         } = walked.tally;
         self.metrics
             .replayed(self.work.label(&queue), replayed, failed);
         tracing::info!(queue, replayed, failed, "parked messages replayed");
+        let walked = done(walked)?;
         Ok(walked.into_document(false))
     }
 
@@ -163,39 +164,54 @@ impl Parked {
             false => self.walk(job, |_, _, _| Value::Null).await?,
         };
         if !order.dry_run {
-            let discarded = walked.tally.discarded;
-            tracing::info!(queue, discarded, "parked messages discarded");
+            let Tally {
+                discarded, unknown, ..
+            } = walked.tally;
+            tracing::info!(queue, discarded, unknown, "parked messages discarded");
         }
         Ok(walked.into_document(order.dry_run))
     }
 
-    /// A walk that failed before it had done anything is a problem; after that it is an answer
-    /// with an `error`, for the caller must know what was done.
     async fn walk(
         &self,
         job: Job,
         shown: impl FnMut(&str, &Message, &Facts) -> Value + Send + 'static,
     ) -> Result<Walked, Problem> {
-        let mut walked = match self.work.walk(job, shown).await {
-            Ok(walked) => walked,
-            Err(error) => return Err(problem(&error)),
-        };
-        match walked.error.take() {
-            Some(error) if walked.tally.replayed + walked.tally.discarded == 0 => {
-                Err(problem(&error))
-            }
-            Some(error) => {
-                walked.said = Some(problem(&error).detail);
-                Ok(walked)
-            }
-            None => Ok(walked),
-        }
+        done(self.begin(job, shown).await?)
+    }
+
+    async fn begin(
+        &self,
+        job: Job,
+        shown: impl FnMut(&str, &Message, &Facts) -> Value + Send + 'static,
+    ) -> Result<Walked, Problem> {
+        let walked = self.work.walk(job, shown).await;
+        walked.map_err(|error| problem(&error))
     }
 
     async fn order(&self, request: Request<Incoming>) -> Result<Order, Box<Response>> {
         let bytes = super::order::read(request, &self.buffer).await?;
         Order::read(&bytes).map_err(|problem| Box::new(problem.into_response()))
     }
+}
+
+/// A walk that failed before it had done anything is a problem; after that it is an answer with an
+/// `error`, for the caller must know what was done.
+fn done(mut walked: Walked) -> Result<Walked, Problem> {
+    let Some(error) = walked.error.take() else {
+        return Ok(walked);
+    };
+    let Tally {
+        replayed,
+        discarded,
+        unknown,
+        ..
+    } = walked.tally;
+    if replayed + discarded + unknown == 0 {
+        return Err(problem(&error));
+    }
+    walked.said = Some(problem(&error).detail);
+    Ok(walked)
 }
 
 fn document_of_entry(queue: &str, _: &Message, facts: &Facts) -> Value {
@@ -223,7 +239,9 @@ fn problem(error: &ParkedError) -> Problem {
             Kind::BadRequest
         }
         ParkedError::Busy => Kind::Overloaded,
-        ParkedError::Stalled { .. } | ParkedError::Publish(_) => Kind::BrokerUnavailable,
+        ParkedError::Stalled { .. } | ParkedError::Publish(_) | ParkedError::Failures(_) => {
+            Kind::BrokerUnavailable
+        }
         ParkedError::Broker(error) => {
             tracing::warn!(%error, "a look at parked messages failed");
             let detail = "the broker cannot be reached, or ended the work; the log says more";

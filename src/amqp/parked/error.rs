@@ -18,12 +18,16 @@ pub enum ParkedError {
     )]
     NoLook(String),
     #[error(
-        "the broker has {ready} messages in queue `{queue}` and delivers none: another consumer may be its only active one"
+        "the broker has {ready} messages in queue `{queue}` and delivers none of them here: another consumer has them, as its only active one or by taking them first; stop it meanwhile"
     )]
     Stalled { queue: String, ready: u32 },
     /// Nothing more can be published now.
     #[error("publishing failed ({0}); every message without a confirmed copy stays in its queue")]
     Publish(&'static str),
+    #[error(
+        "more messages of queue `{0}` could not be replayed than are remembered; run it again once the cause is mended"
+    )]
+    Failures(String),
     #[error("as many looks at queues are under way as are allowed")]
     Busy,
     #[error(transparent)]

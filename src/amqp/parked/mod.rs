@@ -12,10 +12,13 @@ mod filter;
 mod look;
 mod moves;
 mod pace;
+mod round;
 mod scan;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod tried;
 mod walk;
 
 pub use destination::{Destination, NoWay, Way};
@@ -25,4 +28,4 @@ pub use filter::Filter;
 pub use look::Looked;
 pub use pace::{InvalidPace, Pace};
 pub use tool::Tool;
-pub use walk::{Deed, Job, Report, Reporter, Tally};
+pub use walk::{Deed, Holding, Job, Report, Reporter, Tally};

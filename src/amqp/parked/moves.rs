@@ -18,7 +18,7 @@ pub(super) enum Purpose {
     /// To where its message is wanted.
     Replay { facts: Box<Facts>, to: String },
     /// Back to its own queue, with a fresh delivery count.
-    Renew,
+    Renew { seen: bool },
 }
 
 /// A copy whose outcome is known.

@@ -51,19 +51,40 @@ impl Paced {
         self.pace.is_some()
     }
 
-    /// Waits for the next turn; `false` when `stop` came first. Turns that were missed are not
-    /// made up for.
-    pub(super) async fn turn(&mut self, stop: &CancellationToken) -> bool {
-        let Some(Pace(interval)) = self.pace else {
+    /// Until the next turn; zero when it has come.
+    pub(super) fn wait(&self) -> Duration {
+        match self.pace {
+            Some(_) => self.next.saturating_duration_since(Instant::now()),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Waits for the next turn; `false` when `stop` came first.
+    pub(super) async fn turn(&self, stop: &CancellationToken) -> bool {
+        if self.pace.is_none() {
             return !stop.is_cancelled();
-        };
-        let go = tokio::select! {
+        }
+        tokio::select! {
             biased;
             () = stop.cancelled() => false,
             () = tokio::time::sleep_until(self.next) => true,
+        }
+    }
+
+    /// Takes the turn. Turns that were missed are not made up for.
+    pub(super) fn take(&mut self) {
+        if let Some(Pace(interval)) = self.pace {
+            self.next = self.next.max(Instant::now()) + interval;
+        }
+    }
+
+    /// How many turns can be taken within `time`, from now on.
+    pub(super) fn turns(&self, time: Duration) -> u64 {
+        let Some(Pace(interval)) = self.pace else {
+            return u64::MAX;
         };
-        self.next = self.next.max(Instant::now()) + interval;
-        go
+        let turns = time.as_nanos() / interval.as_nanos().max(1);
+        u64::try_from(turns).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 
@@ -91,14 +112,28 @@ mod tests {
         let start = Instant::now();
         for _ in 0..3 {
             assert!(paced.turn(&stop).await);
+            paced.take();
         }
         assert_eq!(start.elapsed(), Duration::from_secs(1));
+        assert_eq!(paced.wait(), Duration::from_millis(500));
         tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(paced.wait(), Duration::ZERO);
         let late = Instant::now();
-        assert!(paced.turn(&stop).await);
-        assert!(paced.turn(&stop).await);
+        for _ in 0..2 {
+            assert!(paced.turn(&stop).await);
+            paced.take();
+        }
         assert_eq!(late.elapsed(), Duration::from_millis(500));
         stop.cancel();
         assert!(!paced.turn(&stop).await);
+    }
+
+    #[test]
+    fn turns_are_counted_ahead() {
+        let turns = |text: &str| Paced::new(text.parse().ok()).turns(Duration::from_secs(240));
+        assert_eq!(turns("4/h"), 1);
+        assert_eq!(turns("1/m"), 5);
+        assert_eq!(turns("50/s"), 12_001);
+        assert_eq!(turns("none"), u64::MAX);
     }
 }

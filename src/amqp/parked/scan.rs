@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ParkedError,
     look::{self, LIMIT, short},
+    silence::{QUIET, Silence, Silent},
 };
 use crate::{
     amqp::error::{Error, bounded},
@@ -34,11 +35,6 @@ use crate::{
 const AHEAD: u64 = 4 * 1024 * 1024;
 const FIRST_WINDOW: u16 = 8;
 const LARGEST_WINDOW: u16 = 512;
-/// When nothing has come for so long, the queue is asked whether there is more.
-const QUIET: Duration = Duration::from_millis(250);
-/// An empty queue may still have a delivery on its way.
-const EMPTY: Duration = Duration::from_secs(2);
-const STALLED: Duration = Duration::from_secs(15);
 /// How long what was given back may take to be visible to the next.
 const VISIBLE: Duration = Duration::from_secs(2);
 
@@ -62,6 +58,8 @@ pub(super) struct Scan<'a> {
     /// The highest delivery tag seen.
     last: u64,
     acked: u64,
+    /// Taken off the queue since the broker answered on this channel.
+    unheard: u64,
     bytes: u64,
     since: Instant,
 }
@@ -109,14 +107,10 @@ impl<'a> Scan<'a> {
             ahead: VecDeque::new(),
             last: 0,
             acked: 0,
+            unheard: 0,
             bytes: 0,
             since: Instant::now(),
         })
-    }
-
-    /// Messages taken off the queue so far.
-    pub(super) fn acked(&self) -> u64 {
-        self.acked
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -140,8 +134,7 @@ impl<'a> Scan<'a> {
         wanted: u64,
         stop: &CancellationToken,
     ) -> Result<Option<Taken>, ParkedError> {
-        let mut heard = Instant::now();
-        let mut empty_since = None;
+        let mut silence = Silence::begin();
         while self.left > 0 && !stop.is_cancelled() {
             if let Some(taken) = self.ready() {
                 return Ok(Some(taken));
@@ -163,16 +156,13 @@ impl<'a> Scan<'a> {
                 },
                 () = tokio::time::sleep(QUIET) => {
                     let (ready, _) = look::count(self.connection, &self.queue).await?;
-                    if ready > 0 {
-                        empty_since = None;
-                        if heard.elapsed() > STALLED {
+                    match silence.with(ready) {
+                        Silent::Wait => {}
+                        Silent::Over => return Ok(None),
+                        Silent::Stalled => {
                             let queue = self.queue.clone();
                             return Err(ParkedError::Stalled { queue, ready });
                         }
-                    } else if empty_since.get_or_insert_with(Instant::now).elapsed() > EMPTY {
-                        return Ok(None);
-                    } else {
-                        heard = Instant::now();
                     }
                 }
             }
@@ -186,7 +176,35 @@ impl<'a> Scan<'a> {
         self.window.as_ref().is_none_or(full)
     }
 
-    /// Takes the message off the queue.
+    /// Takes a message off the queue for good. See [`Scan::unheard`].
+    pub(super) async fn take_off(&mut self, tag: u64) -> Result<(), ParkedError> {
+        self.unheard += 1;
+        self.ack(tag).await
+    }
+
+    /// How many were taken off the queue without the broker's having shown that it knows: these may
+    /// still be there.
+    pub(super) fn unheard(&self) -> u64 {
+        self.unheard
+    }
+
+    /// Makes the broker show what it knows. It does not answer acknowledgements, but it handles
+    /// what comes on a channel in order, so the answer to anything later is one to them as well.
+    pub(super) async fn hear(&mut self) -> Result<(), ParkedError> {
+        if self.unheard > 0 {
+            let asking = self.channel.basic_qos(1, BasicQosOptions::default());
+            bounded(LIMIT, "hearing of acknowledgements", asking).await?;
+            self.unheard = 0;
+        }
+        Ok(())
+    }
+
+    /// How many are here that were sent before the consumer ended.
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead.len()
+    }
+
+    /// Acknowledges a message.
     pub(super) async fn ack(&mut self, tag: u64) -> Result<(), ParkedError> {
         let acking = self.channel.basic_ack(tag, BasicAckOptions::default());
         bounded(LIMIT, "acknowledging", acking).await?;
@@ -311,6 +329,7 @@ impl<'a> Scan<'a> {
             .channel
             .basic_cancel(tag, BasicCancelOptions::default());
         bounded(LIMIT, "cancelling a consumer", cancelling).await?;
+        self.unheard = 0;
         // The cancel-ok came after the last delivery, so everything is here by now.
         while let Some(taken) = self.arrived() {
             self.ahead.push_back(taken);

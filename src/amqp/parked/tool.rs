@@ -8,6 +8,7 @@ use lapin::{Connection, Event};
 use tokio::sync::{Mutex, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Holding;
 use crate::{
     amqp::{
         connect::{Role, connect},
@@ -29,6 +30,7 @@ pub struct Tool {
     /// Publishes on a connection of its own: a broker under an alarm must not hold back
     /// acknowledgements.
     pub(super) publisher: Publisher,
+    pub(super) holding: Holding,
     publishing: Arc<Connection>,
     stop: CancellationToken,
     tracker: TaskTracker,
@@ -86,10 +88,17 @@ impl Tool {
         Self {
             connection,
             publisher,
+            holding: Holding::default(),
             publishing,
             stop,
             tracker,
         }
+    }
+
+    /// Holds messages for so long and no longer.
+    #[must_use]
+    pub fn holding(self, holding: Holding) -> Self {
+        Self { holding, ..self }
     }
 
     /// Ends both connections in order.

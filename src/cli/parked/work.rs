@@ -151,14 +151,7 @@ async fn go_over(
                 outcome.failed = true;
             }
         }
-        if tally.worn > 0 {
-            eprintln!(
-                "error: {} messages in `{queue}` near its delivery limit, and no copy of them could \
-                 be put back: look at them no more",
-                tally.worn
-            );
-            outcome.failed = true;
-        }
+        outcome.failed |= complain(queue, &tally);
         if stop.is_cancelled() {
             eprintln!("interrupted; what was not done stays in its queue");
             outcome.interrupted = true;
@@ -168,12 +161,32 @@ async fn go_over(
     outcome
 }
 
+/// Says what is in doubt afterwards; `true` if anything is.
+fn complain(queue: &str, tally: &Tally) -> bool {
+    if tally.unknown > 0 {
+        eprintln!(
+            "error: the connection was lost before the broker had shown that {} messages are off \
+             `{queue}`: they may still be there",
+            tally.unknown
+        );
+    }
+    if tally.worn > 0 {
+        eprintln!(
+            "error: {} messages in `{queue}` near its delivery limit, and no copy of them could \
+             be put back: look at them no more",
+            tally.worn
+        );
+    }
+    tally.unknown + tally.worn > 0
+}
+
 fn add(total: &mut Tally, tally: &Tally) {
     total.messages += tally.messages;
     total.scanned += tally.scanned;
     total.matched += tally.matched;
     total.replayed += tally.replayed;
     total.discarded += tally.discarded;
+    total.unknown += tally.unknown;
     total.failed += tally.failed;
     total.worn += tally.worn;
     total.remaining += tally.remaining;

@@ -4,14 +4,20 @@ use hareway::config::names;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{dead_letter, fill, parked};
-use crate::support::{Bridge, Client, Rig, SOON, amqp::with_id, client::Reply, eventually, must};
+use super::{
+    breaker::{Breaker, PUBLISH},
+    dead_letter, fill, parked,
+};
+use crate::support::{
+    Bridge, Client, Rig, SOON, amqp::with_id, bridge::Options, client::Reply, eventually, must,
+};
+
+const ROUTE: &str =
+    "routes: { PFX-fwd: { from: { amqp: PFX-in }, to: { http: \"http://127.0.0.1:9/\" } } }";
 
 /// A bridge with one route, whose parked queue exists and whose backend is never called.
 async fn bridge(rig: &Rig) -> (Bridge, String) {
-    let yaml =
-        "routes: { PFX-fwd: { from: { amqp: PFX-in }, to: { http: \"http://127.0.0.1:9/\" } } }";
-    let bridge = rig.bridge(yaml).await;
+    let bridge = rig.bridge(ROUTE).await;
     (bridge, names::parked_queue(&rig.name("fwd")))
 }
 
@@ -135,6 +141,29 @@ async fn messages_are_replayed_and_discarded() {
         let labels = [("queue", queue.as_str()), ("outcome", outcome)];
         bridge.metric_is(name, &labels, count).await;
     }
+}
+
+/// A replay whose first publish finds no broker moves nothing, and still it has failed.
+#[tokio::test]
+async fn a_replay_that_moves_nothing_is_counted() {
+    let rig = Rig::new().await;
+    let breaker = Breaker::start(rig.url(), PUBLISH).await;
+    let options = Options {
+        amqp_url: Some(breaker.url(rig.url())),
+        ..Options::default()
+    };
+    let bridge = rig.bridge_with(ROUTE, options).await;
+    let queue = names::parked_queue(&rig.name("fwd"));
+    rig.queue("work").await;
+    fill(&rig, &queue, 3).await;
+    let all = json!({ "all": true, "rate": "100/s" });
+    let answer = post(&bridge, &format!("/parked/{queue}/replay"), &all).await;
+    answer.expect_problem(503, "broker-unavailable");
+    let labels = [("queue", queue.as_str()), ("outcome", "failed")];
+    bridge
+        .metric_is("hareway_replayed_total", &labels, 1.0)
+        .await;
+    rig.settles_at(&queue, 3).await;
 }
 
 /// Any other queue by its name, one that the broker dead-letters into as well.

@@ -1,6 +1,8 @@
 //! Parked messages are seen, replayed and discarded: nothing is lost, and looking harms nothing.
 
 mod api;
+mod breaker;
+mod long;
 mod look;
 mod replay;
 
@@ -21,6 +23,10 @@ use crate::support::{
     lifeline,
 };
 
+/// A configuration that has nothing to do with the queues looked into.
+const STRANGE: &str = "queues: { PFX-x: { external: true } }\n\
+                       routes: { PFX-r: { from: { http: \"POST /x\" }, to: { amqp: PFX-x } } }";
+
 /// `hareway parked …` with a configuration of its own.
 struct Tool {
     files: [PathBuf; 2],
@@ -34,9 +40,14 @@ struct Ran {
 
 impl Tool {
     fn new(rig: &Rig, yaml: &str) -> Self {
+        Self::at(rig, rig.url(), yaml)
+    }
+
+    /// By another way to the broker.
+    fn at(rig: &Rig, url: &str, yaml: &str) -> Self {
         let files = ["tool-base.yaml", "tool.yaml"].map(|name| rig.dir().join(name));
         let instance = rig.name("tool");
-        let base = format!("amqp: {{ url: \"{}\", instance: {instance} }}\n", rig.url());
+        let base = format!("amqp: {{ url: \"{url}\", instance: {instance} }}\n");
         std::fs::write(&files[0], base).unwrap();
         std::fs::write(&files[1], rig.fill(yaml)).unwrap();
         Self { files }
@@ -44,9 +55,7 @@ impl Tool {
 
     /// With a configuration that has nothing to do with the queues looked into.
     fn stranger(rig: &Rig) -> Self {
-        let yaml = "queues: { PFX-x: { external: true } }\n\
-                    routes: { PFX-r: { from: { http: \"POST /x\" }, to: { amqp: PFX-x } } }";
-        Self::new(rig, yaml)
+        Self::new(rig, STRANGE)
     }
 
     fn command(&self, words: &[&str]) -> Command {
