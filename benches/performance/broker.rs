@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::Instant};
 const FILL_WINDOW: usize = 512;
 const WORKER_PREFETCH: u16 = 256;
 const WORKER_CHUNK: usize = 64;
-const COUNT_LIMIT: Duration = Duration::from_secs(10);
+const COUNT_LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to the broker, shared with nothing that is measured.
 pub(crate) struct Broker {
@@ -64,7 +64,8 @@ impl Broker {
         Ok(())
     }
 
-    async fn messages(&self, name: &str) -> anyhow::Result<u64> {
+    /// How many messages a queue holds; fails where there is none.
+    pub(crate) async fn messages(&self, name: &str) -> anyhow::Result<u64> {
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()

@@ -1,11 +1,17 @@
 //! A closed loop: each caller has one call under way, always.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
 
 use crate::{errors::Errors, model::Latency};
@@ -35,6 +41,7 @@ pub(crate) struct Timing {
 
 /// Longer than any time-out of what is measured.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 // === impl Timing ===
 
@@ -72,6 +79,46 @@ pub(crate) async fn run(
     }
     all.latencies.sort_unstable();
     Ok(all)
+}
+
+/// Lets all callers call until `total` calls were made; `look` is called about ten times a second,
+/// with the number of good ones.
+pub(crate) async fn count(
+    callers: Vec<impl Caller>,
+    total: u64,
+    mut look: impl FnMut(u64) -> anyhow::Result<()>,
+) -> anyhow::Result<Errors> {
+    let (begun, good) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = JoinSet::new();
+    for mut caller in callers {
+        let (begun, good) = (begun.clone(), good.clone());
+        tasks.spawn(async move {
+            let mut errors = Errors::default();
+            while begun.fetch_add(1, Relaxed) < total {
+                match timeout(ANSWER_LIMIT, caller.call()).await {
+                    Ok(Ok(())) => {
+                        good.fetch_add(1, Relaxed);
+                    }
+                    Ok(Err(error)) => errors.add(1, || format!("{error:#}")),
+                    Err(_) => errors.add(1, || "no answer".to_owned()),
+                }
+            }
+            errors
+        });
+    }
+    let mut errors = Errors::default();
+    let mut ticks = interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            one = tasks.join_next() => match one {
+                Some(one) => errors.merge(one?),
+                None => break,
+            },
+            _ = ticks.tick() => look(good.load(Relaxed))?,
+        }
+    }
+    look(good.load(Relaxed))?;
+    Ok(errors)
 }
 
 async fn call(mut caller: impl Caller, from: Instant, until: Instant) -> Answered {

@@ -29,7 +29,7 @@ impl Job {
             connections, body, ..
         } = self.point;
         match self.subject {
-            Subject::Bridge | Subject::ManyRoutes | Subject::Spooling => {
+            Subject::Bridge | Subject::ManyRoutes | Subject::Spooling | Subject::Holding => {
                 anyhow::bail!("the bridge is no limit program")
             }
             Subject::Http => limits::http::run(self.port).await,

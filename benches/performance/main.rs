@@ -15,22 +15,28 @@ mod limited;
 mod limits;
 mod load;
 mod measure;
+mod micro;
 mod model;
+mod node;
+mod page;
+mod plan;
+mod probes;
 mod process;
 mod settings;
 mod step;
 mod subject;
-mod table;
 
-use std::{env, path::Path};
+use std::{env, fs, path::Path};
 
 use anyhow::Context;
 use tokio::time::Instant;
 
 use errors::Errors;
-use measure::Round;
-use model::{Flow, Point, Rounds};
-use settings::Settings;
+use model::{Machine, Run};
+use settings::{Part, Settings};
+
+/// The last run, as JSON: `make bench PART=page` makes the page of it once more.
+const KEPT: &str = "target/performance/run.json";
 
 fn main() -> anyhow::Result<()> {
     // What cargo itself adds begins with dashes.
@@ -48,82 +54,91 @@ fn main() -> anyhow::Result<()> {
         let job: limited::Job = serde_json::from_str(job)?;
         return runtime.block_on(job.run(&url));
     }
+    if arguments == ["page"] {
+        let run: Run = serde_json::from_str(&fs::read_to_string(KEPT)?)?;
+        return page::write(&settings::page(), &run);
+    }
     let settings = Settings::new(&arguments)?;
-    runtime.block_on(run(&settings))
+    let run = runtime.block_on(run(&settings))?;
+    report(&settings, &run)
 }
 
-async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let (begin, load_average) = (Instant::now(), process::load_average()?);
+async fn run(settings: &Settings) -> anyhow::Result<Run> {
+    let kept = Path::new(KEPT);
+    // Not in a folder for passing files, which may be in memory: a spool is to reach a disk.
+    let folder = kept.parent().context("a folder")?;
+    fs::create_dir_all(folder)?;
+    let dir = tempfile::tempdir_in(folder)?;
+    let (begin, load_before) = (Instant::now(), process::load_average()?);
     let before = others_cpu_seconds(settings)?;
-    let mut all = Vec::new();
+    let mut run = Run::default();
     for part in &settings.parts {
-        if let Some(flow) = part.flow() {
-            all.extend(flow_rounds(settings, flow, dir.path()).await?);
-        }
+        measure(settings, *part, &mut run, dir.path())
+            .await
+            .with_context(|| format!("part {}", part.name()))?;
     }
     let others = others_cpu_seconds(settings)? - before;
-    let cores = std::thread::available_parallelism()?.get();
-    let share = others / begin.elapsed().as_secs_f64() / cores as f64;
-    println!("{}", table::render(&all));
-    println!(
-        "{cores} cores; load average before: {load_average}; other processes took {:.0} % of the CPU.",
-        share * 100.0
-    );
-    report(&all)
+    run.machine = machine(settings).await?;
+    run.machine.load_before = load_before;
+    run.machine.others = others / begin.elapsed().as_secs_f64() / run.machine.cores as f64;
+    run.machine.minutes = begin.elapsed().as_secs_f64() / 60.0;
+    Ok(run)
 }
 
-/// Every subject in turn, once a round.
-async fn flow_rounds(settings: &Settings, flow: Flow, dir: &Path) -> anyhow::Result<Vec<Rounds>> {
-    let point = Point::plain(flow, "quorum");
-    let empty = |subject: &_| Rounds {
-        point: point.clone(),
-        subject: *subject,
-        figures: Vec::new(),
+async fn measure(settings: &Settings, part: Part, run: &mut Run, dir: &Path) -> anyhow::Result<()> {
+    match part {
+        Part::Accept | Part::Deliver | Part::RequestReply => {
+            if let Some(flow) = part.flow() {
+                run.flows.extend(plan::flow(settings, flow, dir).await?);
+            }
+        }
+        Part::Routes => {
+            run.routes = plan::routes(settings, dir).await?;
+            run.check_seconds = probes::check_seconds(settings, dir).await?;
+        }
+        Part::Connections => run.connections = plan::connections(settings, dir).await?,
+        Part::Bodies => run.bodies = plan::bodies(settings, dir).await?,
+        Part::Spool => {
+            run.outages = probes::outages(settings, dir).await?;
+            run.long_spool = probes::long_spool(settings, dir).await?;
+        }
+        Part::Backlog => run.backlogs = probes::backlogs(settings, dir).await?,
+        Part::Held => run.held = Some(probes::held(settings, dir).await?),
+        Part::Start => run.starts = probes::starts(settings, dir).await?,
+        Part::Micro => run.micro = micro::medians()?,
+    }
+    Ok(())
+}
+
+async fn machine(settings: &Settings) -> anyhow::Result<Machine> {
+    let broker = match &settings.node {
+        Some(node) => format!("RabbitMQ {}, one node", node.version().await?),
+        None => "a broker elsewhere".to_owned(),
     };
-    let mut all: Vec<Rounds> = flow.subjects().iter().map(empty).collect();
-    for number in 0..settings.rounds {
-        // None always has another's aftermath.
-        all.reverse();
-        for rounds in &mut all {
-            let round = Round {
-                settings,
-                effort: settings.effort(),
-                point: &point,
-                subject: rounds.subject,
-                dir,
-            };
-            let what = format!("{}, {}", flow.name(), rounds.subject.name());
-            let figures = round.measure().await.context(what.clone())?;
-            let (rate, cpu, errors) = (figures.rate, figures.cpu, figures.errors.count);
-            eprintln!(
-                "round {}: {what}: {rate:.0}/s, {cpu:.4} CPU-s per 1,000, {errors} errors",
-                number + 1
-            );
-            rounds.figures.push(figures);
-        }
-    }
-    all.sort_by_key(|rounds| {
-        flow.subjects()
-            .iter()
-            .position(|each| *each == rounds.subject)
-    });
-    Ok(all)
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(Machine {
+        cores: std::thread::available_parallelism()?.get(),
+        cpu: process::cpu_name(),
+        kernel: kernel.trim().to_owned(),
+        broker,
+        revision: env::var("BENCH_REVISION").unwrap_or_else(|_| "unknown revision".to_owned()),
+        quick: settings.quick,
+        rounds: settings.rounds,
+        seconds: settings.seconds,
+        messages: settings.messages,
+        ..Machine::default()
+    })
 }
 
-fn report(all: &[Rounds]) -> anyhow::Result<()> {
-    let mut total = Errors::default();
-    for rounds in all {
-        let (flow, subject) = (rounds.point.flow.name(), rounds.subject.name());
-        for figures in &rounds.figures {
-            let mut errors = figures.errors.clone();
-            errors.first = errors
-                .first
-                .map(|first| format!("{flow}, {subject}: {first}"));
-            total.merge(errors);
-        }
+/// A whole run goes to the page, a part of one to the terminal.
+fn report(settings: &Settings, run: &Run) -> anyhow::Result<()> {
+    println!("{}", page::render(run)?);
+    if settings.whole() {
+        fs::write(KEPT, serde_json::to_string_pretty(run)?)?;
+        page::write(&settings.page, run)?;
+        eprintln!("written to {}", settings.page.display());
     }
-    let Errors { count, first } = total;
+    let Errors { count, first } = run.errors();
     anyhow::ensure!(
         count == 0,
         "this run had {count} errors, its figures say little; the first: {}",
@@ -134,7 +149,7 @@ fn report(all: &[Rounds]) -> anyhow::Result<()> {
 
 /// CPU seconds so far of all that has nothing to do with this run.
 fn others_cpu_seconds(settings: &Settings) -> anyhow::Result<f64> {
-    let broker = settings.broker_pid.map(process::cpu_seconds).transpose()?;
-    let ours = process::family_cpu_seconds()? + broker.unwrap_or_default();
+    let broker = settings.node.as_ref().map(node::Node::cpu_seconds);
+    let ours = process::family_cpu_seconds()? + broker.transpose()?.unwrap_or_default();
     Ok(process::machine_cpu_seconds()? - ours)
 }

@@ -3,7 +3,6 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep};
 
 use crate::{
     backend::Backend,
@@ -20,11 +19,7 @@ use crate::{
     subject::{self, Started},
 };
 
-const DELIVER_LIMIT: Duration = Duration::from_secs(120);
-const CALM_LIMIT: Duration = Duration::from_secs(5);
-const CALM_SPAN: Duration = Duration::from_millis(200);
-/// CPU seconds of the broker in that span: a twentieth of a core.
-const CALM: f64 = 0.01;
+pub(crate) const DELIVER_LIMIT: Duration = Duration::from_secs(120);
 
 /// What to measure once.
 pub(crate) struct Round<'a> {
@@ -49,7 +44,9 @@ impl Round<'_> {
     pub(crate) async fn measure(&self) -> anyhow::Result<Figures> {
         let broker = Broker::connect(&self.settings.amqp_url).await?;
         broker.queue(QUEUE, &self.point.queue_type).await?;
-        calm(self.settings).await?;
+        if let Some(node) = &self.settings.node {
+            node.calm().await?;
+        }
         let figures = match self.subject {
             Subject::Publish | Subject::Rpc | Subject::Consume => {
                 self.driven_by_itself(&broker).await
@@ -72,7 +69,7 @@ impl Round<'_> {
         let status = if worker.is_some() { 200 } else { 202 };
         let connections = usize::from(point.connections);
         let callers = load::open(connections, started.port, status, point.body).await?;
-        let mut cpu = Cpu::of(started.process.pid, self.settings.broker_pid);
+        let mut cpu = Cpu::of(started.process.pid, self.settings.broker_pid()?);
         let answered = closed_loop::run(callers, effort.timing, || cpu.sample()).await?;
         let peak_mib = process::peak_rss_mib(started.process.pid)?;
         let mut figures = figures(answered, effort.timing.measured, &cpu, peak_mib);
@@ -111,8 +108,8 @@ impl Round<'_> {
         let body = vec![b'x'; point.body];
         broker.fill(QUEUE, count, &body).await?;
         let mut backend = Backend::start(count, point.body).await?;
-        let started = subject::start(self, backend.port).await?;
-        let mut cpu = Cpu::of(started.process.pid, self.settings.broker_pid);
+        let started = subject::begin(self, backend.port)?;
+        let mut cpu = Cpu::of(started.process.pid, self.settings.broker_pid()?);
         cpu.sample()?;
         let took = backend.complete(DELIVER_LIMIT).await?;
         cpu.sample()?;
@@ -146,22 +143,6 @@ impl Round<'_> {
     }
 }
 
-/// Waits until the broker has done with what was before, or for a while.
-pub(crate) async fn calm(settings: &Settings) -> anyhow::Result<()> {
-    let Some(broker) = settings.broker_pid else {
-        return Ok(());
-    };
-    let deadline = Instant::now() + CALM_LIMIT;
-    while Instant::now() < deadline {
-        let before = process::cpu_seconds(broker)?;
-        sleep(CALM_SPAN).await;
-        if process::cpu_seconds(broker)? - before <= CALM {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Deletes what a bridge with the route of a flow makes at the broker, and the queue.
 pub(crate) async fn clean(broker: &Broker) -> anyhow::Result<()> {
     let mut names = vec![QUEUE.to_owned(), format!("hareway.parked.{QUEUE}")];
@@ -190,7 +171,7 @@ pub(crate) fn figures(answered: Answered, measured: Duration, cpu: &Cpu, peak_mi
 }
 
 /// Whatever was confirmed has to be in the queue.
-async fn stored(broker: &Broker, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) async fn stored(broker: &Broker, figures: &mut Figures) -> anyhow::Result<()> {
     let good = figures.good;
     let found = broker.settled(QUEUE, |found| found >= good).await?;
     figures.errors.add(good.saturating_sub(found), || {

@@ -95,10 +95,32 @@ fn times(pid: u32, numbers: &[usize]) -> anyhow::Result<f64> {
 
 /// The most memory that a process has had resident, in MiB.
 pub(crate) fn peak_rss_mib(pid: u32) -> anyhow::Result<f64> {
+    status_mib(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident now, in MiB.
+pub(crate) fn rss_mib(pid: u32) -> anyhow::Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+fn status_mib(pid: u32, name: &str) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.context("no VmHWM")?.trim().trim_end_matches(" kB");
-    Ok(kib.parse::<f64>()? / 1024.0)
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.with_context(|| format!("no {name}"))?.trim();
+    Ok(kib.trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+/// How many files and sockets this process, and what it starts, may have open.
+pub(crate) fn open_files_limit() -> anyhow::Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3));
+    Ok(soft
+        .context("no limit of open files")?
+        .parse()
+        .unwrap_or(usize::MAX))
 }
 
 /// CPU seconds that all processes of the machine have used so far.
@@ -119,6 +141,15 @@ pub(crate) fn machine_cpu_seconds() -> anyhow::Result<f64> {
 pub(crate) fn load_average() -> anyhow::Result<String> {
     let line = fs::read_to_string("/proc/loadavg")?;
     Ok(line.split(' ').next().unwrap_or("?").to_owned())
+}
+
+/// As the kernel calls it.
+pub(crate) fn cpu_name() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": "));
+    name.map_or("unknown CPU", |(_, name)| name.trim())
+        .to_owned()
 }
 
 /// A port that was free a moment ago.

@@ -1,34 +1,49 @@
 //! What to measure, for how long and how often.
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     closed_loop::Timing,
     model::{BODY, CONNECTIONS, Flow, Point},
+    node::Node,
 };
 
 /// Where nothing else is said, all of them in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Accept,
     Deliver,
     RequestReply,
+    Routes,
+    Connections,
+    Bodies,
+    Spool,
+    /// Takes the queue as a long spool leaves it, else fills one.
+    Backlog,
+    Held,
+    Start,
+    /// Is timed by a program of its own; here it is only read.
+    Micro,
 }
 
 pub(crate) struct Settings {
     pub(crate) amqp_url: String,
-    /// The broker's process, where it is on this machine and known.
-    pub(crate) broker_pid: Option<u32>,
+    /// The broker's process, where it is ours.
+    pub(crate) node: Option<Node>,
     /// Enough to see that everything works, and no more.
     pub(crate) quick: bool,
     pub(crate) parts: Vec<Part>,
     pub(crate) rounds: usize,
     pub(crate) seconds: u64,
     pub(crate) messages: usize,
+    /// Of the long spool and the long queue.
+    pub(crate) backlog: usize,
+    pub(crate) held: usize,
+    pub(crate) starts: usize,
+    /// The page, and the folder of its plots: rewritten by a whole run.
+    pub(crate) page: PathBuf,
 }
 
 /// What one round takes.
@@ -36,19 +51,39 @@ pub(crate) struct Settings {
 pub(crate) struct Effort {
     pub(crate) timing: Timing,
     /// Of each round that delivers 1 KiB to 64 calls at a time.
-    messages: usize,
+    pub(crate) messages: usize,
 }
 
 // === impl Part ===
 
 impl Part {
-    pub(crate) const ALL: [Self; 3] = [Self::Accept, Self::Deliver, Self::RequestReply];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Accept,
+        Self::Deliver,
+        Self::RequestReply,
+        Self::Routes,
+        Self::Connections,
+        Self::Bodies,
+        Self::Spool,
+        Self::Backlog,
+        Self::Held,
+        Self::Start,
+        Self::Micro,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Accept => "accept",
             Self::Deliver => "deliver",
             Self::RequestReply => "request-reply",
+            Self::Routes => "routes",
+            Self::Connections => "connections",
+            Self::Bodies => "bodies",
+            Self::Spool => "spool",
+            Self::Backlog => "backlog",
+            Self::Held => "held",
+            Self::Start => "start",
+            Self::Micro => "micro",
         }
     }
 
@@ -57,6 +92,7 @@ impl Part {
             Self::Accept => Some(Flow::Accept),
             Self::Deliver => Some(Flow::Deliver),
             Self::RequestReply => Some(Flow::RequestReply),
+            _ => None,
         }
     }
 
@@ -74,7 +110,6 @@ impl Part {
 impl Settings {
     /// From the environment; `parts` are names, none of them is all.
     pub(crate) fn new(parts: &[String]) -> anyhow::Result<Self> {
-        let broker_pid = env::var("BENCH_BROKER_PID").ok();
         let quick = env::var("BENCH_QUICK").is_ok_and(|value| !value.is_empty());
         let pick = |full, quickly| if quick { quickly } else { full };
         let parts: anyhow::Result<Vec<Part>> = parts.iter().map(|name| Part::named(name)).collect();
@@ -84,13 +119,25 @@ impl Settings {
         }
         Ok(Self {
             amqp_url: env::var("AMQP_URL").context("AMQP_URL is not set: make bench")?,
-            broker_pid: broker_pid.map(|pid| pid.parse()).transpose()?,
+            node: Node::from_environment(),
             quick,
             parts,
             rounds: number("BENCH_ROUNDS", pick(3, 1))?,
-            seconds: number("BENCH_SECONDS", pick(6, 1))? as u64,
+            seconds: number("BENCH_SECONDS", pick(5, 1))? as u64,
             messages: number("BENCH_MESSAGES", pick(50_000, 2_000))?,
+            backlog: number("BENCH_BACKLOG", pick(1_000_000, 5_000))?,
+            held: number("BENCH_HELD", pick(10_000, 500))?,
+            starts: pick(11, 3),
+            page: page(),
         })
+    }
+
+    pub(crate) fn whole(&self) -> bool {
+        Part::ALL.iter().all(|part| self.parts.contains(part))
+    }
+
+    pub(crate) fn broker_pid(&self) -> anyhow::Result<Option<u32>> {
+        self.node.as_ref().map(Node::pid).transpose()
     }
 
     pub(crate) fn effort(&self) -> Effort {
@@ -107,6 +154,13 @@ impl Settings {
 // === impl Effort ===
 
 impl Effort {
+    pub(crate) fn half(self) -> Self {
+        Self {
+            timing: self.timing.half(),
+            messages: self.messages / 2,
+        }
+    }
+
     /// How many messages are delivered there: fewer where each takes longer.
     pub(crate) fn messages(&self, point: &Point) -> usize {
         let few_calls = usize::from(point.connections.min(CONNECTIONS)) + 8;
@@ -114,6 +168,12 @@ impl Effort {
         let by_bytes = self.messages * 8 / (point.body / BODY).max(8);
         by_calls.min(by_bytes).max(64)
     }
+}
+
+/// Where the figures go.
+pub(crate) fn page() -> PathBuf {
+    let page = env::var_os("BENCH_PAGE");
+    page.map_or_else(|| "docs/performance.md".into(), PathBuf::from)
 }
 
 fn number(name: &str, default: usize) -> anyhow::Result<usize> {

@@ -14,44 +14,47 @@ use crate::{
     limited::Job,
     load::PATH,
     measure::Round,
-    model::{Flow, Point, QUEUE, Subject},
+    model::{Flow, QUEUE, ROUTES, Subject},
     process::{Running, free_port},
 };
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
-const READY_PAUSE: Duration = Duration::from_millis(2);
-/// Of the bridge with many routes.
-const ROUTES: usize = 10_000;
+const READY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A subject that runs.
 pub(crate) struct Started {
     pub(crate) process: Running,
     /// Where it takes requests.
     pub(crate) port: u16,
+    pub(crate) admin: u16,
+    begin: Instant,
     subject: Subject,
 }
 
-/// Starts it and waits until it takes requests; one that delivers begins at once.
-pub(crate) async fn start(round: &Round<'_>, backend: u16) -> anyhow::Result<Started> {
+/// Starts it; one that delivers needs nothing more.
+pub(crate) fn begin(round: &Round<'_>, backend: u16) -> anyhow::Result<Started> {
     let subject = round.subject;
-    let deliver = round.point.flow == Flow::Deliver;
     let (port, admin) = (free_port()?, free_port()?);
     let command = if subject.is_bridge() {
         bridge(round, [port, admin], backend)?
     } else {
+        let deliver = round.point.flow == Flow::Deliver;
         limit(round, if deliver { backend } else { port })?
     };
-    let process = Running::start(command)?;
-    let mut started = Started {
-        process,
+    let begin = Instant::now();
+    Ok(Started {
+        process: Running::start(command)?,
         port,
+        admin,
+        begin,
         subject,
-    };
-    match deliver {
-        true => {}
-        false if subject.is_bridge() => started.until(admin, ready).await?,
-        false => started.until(port, listening).await?,
-    }
+    })
+}
+
+/// Starts it and waits until it takes requests.
+pub(crate) async fn start(round: &Round<'_>, backend: u16) -> anyhow::Result<Started> {
+    let mut started = begin(round, backend)?;
+    started.ready().await?;
     Ok(started)
 }
 
@@ -61,7 +64,7 @@ pub(crate) fn limit(round: &Round<'_>, port: u16) -> anyhow::Result<Command> {
         subject: round.subject,
         point: round.point.clone(),
         port,
-        broker_pid: round.settings.broker_pid,
+        broker_pid: round.settings.broker_pid()?,
         timing: round.effort.timing,
         messages: round.effort.messages(round.point),
     };
@@ -71,16 +74,35 @@ pub(crate) fn limit(round: &Round<'_>, port: u16) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn bridge(round: &Round<'_>, [port, admin]: [u16; 2], backend: u16) -> anyhow::Result<Command> {
+fn bridge(round: &Round<'_>, ports: [u16; 2], backend: u16) -> anyhow::Result<Command> {
     let file = round.dir.join("hareway.yaml");
+    fs::write(&file, configuration(round, ports, backend)?)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hareway"));
+    command.arg("run").arg("-c").arg(&file);
+    command.current_dir(round.dir);
+    command.env("AMQP_URL", &round.settings.amqp_url);
+    Ok(command)
+}
+
+/// The bridge's configuration, as YAML.
+pub(crate) fn configuration(
+    round: &Round<'_>,
+    [port, admin]: [u16; 2],
+    backend: u16,
+) -> anyhow::Result<String> {
+    let holding = round.subject == Subject::Holding;
+    let connections = if holding { 100_000 } else { 10_000 };
+    let drain = if holding { "2m" } else { "30s" };
     let mut yaml = format!(
         "amqp: {{ url: '${{AMQP_URL}}', instance: {QUEUE} }}\n\
-         http: {{ listen: '127.0.0.1:{port}', body_limit: 2MiB }}\n\
+         http: {{ listen: '127.0.0.1:{port}', body_limit: 2MiB, connections: {connections} }}\n\
          admin: {{ listen: '127.0.0.1:{admin}' }}\n\
-         log: {{ level: warn }}\n\
+         store: {{ path: ./store }}\n\
+         log: {{ level: error }}\n\
+         drain_timeout: {drain}\n\
          queues: {{ {QUEUE}: {{}} }}\n\
          routes:\n  {QUEUE}: {}\n",
-        route(round.point, backend)
+        route(round, backend)
     );
     if round.subject == Subject::ManyRoutes {
         for number in 1..ROUTES {
@@ -92,35 +114,44 @@ fn bridge(round: &Round<'_>, [port, admin]: [u16; 2], backend: u16) -> anyhow::R
             )?;
         }
     }
-    fs::write(&file, yaml)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hareway"));
-    command.arg("run").arg("-c").arg(&file);
-    command.current_dir(round.dir);
-    command.env("AMQP_URL", &round.settings.amqp_url);
-    Ok(command)
+    Ok(yaml)
 }
 
-fn route(point: &Point, backend: u16) -> String {
+fn route(round: &Round<'_>, backend: u16) -> String {
     let parameter = PATH.rsplit_once('/').map_or(PATH, |(front, _)| front);
-    match point.flow {
-        Flow::Accept => {
-            format!("{{ from: {{ http: 'POST {parameter}/{{id}}' }}, to: {{ amqp: {QUEUE} }} }}")
+    let from = format!("from: {{ http: 'POST {parameter}/{{id}}' }}");
+    match (round.point.flow, round.subject) {
+        (Flow::Accept, Subject::Spooling) => {
+            format!("{{ {from}, to: {{ amqp: {QUEUE} }}, spool: {{ max_bytes: 100GiB }} }}")
         }
-        Flow::Deliver => format!(
+        (Flow::Accept, _) => format!("{{ {from}, to: {{ amqp: {QUEUE} }} }}"),
+        (Flow::Deliver, _) => format!(
             "{{ from: {{ amqp: {{ queue: {QUEUE}, concurrency: {} }} }}, \
              to: {{ http: 'http://127.0.0.1:{backend}/' }} }}",
-            point.connections
+            round.point.connections
         ),
-        Flow::RequestReply => format!(
-            "{{ from: {{ http: 'POST {parameter}/{{id}}' }}, to: {{ amqp: {QUEUE} }}, \
-             reply: {{ timeout: 10s }} }}"
+        (Flow::RequestReply, Subject::Holding) => format!(
+            "{{ {from}, to: {{ amqp: {QUEUE} }}, reply: {{ timeout: 90s, waiting: 100000 }} }}"
         ),
+        (Flow::RequestReply, _) => {
+            format!("{{ {from}, to: {{ amqp: {QUEUE} }}, reply: {{ timeout: 10s }} }}")
+        }
     }
 }
 
 // === impl Started ===
 
 impl Started {
+    /// Waits until it takes requests; gives the time since its start.
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<Duration> {
+        if self.subject.is_bridge() {
+            self.until(self.admin, ready).await?;
+        } else {
+            self.until(self.port, listening).await?;
+        }
+        Ok(self.begin.elapsed())
+    }
+
     async fn until(
         &mut self,
         port: u16,
@@ -140,6 +171,18 @@ impl Started {
         }
     }
 
+    /// The sum of a metric of the bridge over its labels.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let page = get(self.admin, "/metrics").await?;
+        let of_it = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        let values = page.lines().filter(of_it);
+        let values = values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum())
+    }
+
     /// Ends it. The bridge has to end as it promises; a limit program promises nothing.
     pub(crate) async fn end(self) -> anyhow::Result<bool> {
         if self.subject.is_bridge() {
@@ -156,11 +199,16 @@ async fn listening(port: u16) -> anyhow::Result<()> {
 }
 
 async fn ready(admin: u16) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", admin)).await?;
-    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await?;
+    get(admin, "/readyz").await?;
+    Ok(())
+}
+
+async fn get(port: u16, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut response = String::new();
     stream.read_to_string(&mut response).await?;
-    anyhow::ensure!(response.starts_with("HTTP/1.1 200"), "{response}");
-    Ok(())
+    anyhow::ensure!(response.starts_with("HTTP/1.1 200"), "{path}: {response}");
+    Ok(response)
 }
