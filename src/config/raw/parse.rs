@@ -14,8 +14,9 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 
 /// How deep maps and lists may be nested.
 const DEPTH_LIMIT: usize = 64;
-/// How much a tree may hold, aliases expanded: nodes, and text by the 256 bytes.
-const WEIGHT_LIMIT: usize = 100_000;
+/// How much the aliases of a file may stand for: nodes, and text by the 256 bytes. What is written
+/// out needs no limit of its own, as it is no larger than the file.
+const ALIASED_LIMIT: usize = 100_000;
 const WEIGHT_BYTES: usize = 256;
 
 /// The tree of a text. Every mistake goes to `diagnostics`; `None` where there is no tree for them.
@@ -50,6 +51,7 @@ fn build(text: &str, source: Arc<Source>, diagnostics: &mut Diagnostics) -> Opti
         source,
         anchors: HashMap::new(),
         weight: 0,
+        aliased: 0,
         diagnostics: Diagnostics::default(),
     };
     let tree = match builder.document() {
@@ -88,7 +90,10 @@ struct Builder<'a> {
     lines: Vec<&'a str>,
     source: Arc<Source>,
     anchors: HashMap<usize, Anchored>,
+    /// Of the tree so far, aliases expanded.
     weight: usize,
+    /// What came by aliases.
+    aliased: usize,
     diagnostics: Diagnostics,
 }
 
@@ -132,7 +137,7 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Stop> {
         let before = self.weight;
-        self.weigh(1, span)?;
+        self.weight += 1;
         if depth > DEPTH_LIMIT {
             let place = self.place(span);
             self.diagnostics.error(
@@ -145,7 +150,7 @@ impl<'a> Builder<'a> {
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.no_tag(tag.as_deref(), span);
-                self.weigh(text.len() / WEIGHT_BYTES, span)?;
+                self.weight += text.len() / WEIGHT_BYTES;
                 (self.scalar(&text, style, span), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -228,7 +233,7 @@ impl<'a> Builder<'a> {
         let place = self.place(span);
         if let Event::Scalar(text, style, ..) = &event {
             if *style != ScalarStyle::Plain || text != "<<" {
-                self.weigh(1 + text.len() / WEIGHT_BYTES, span)?;
+                self.weight += 1 + text.len() / WEIGHT_BYTES;
                 return Ok(Some(Key {
                     text: text.to_string(),
                     place,
@@ -282,7 +287,7 @@ impl<'a> Builder<'a> {
                 .error(&place, "this alias stands inside what it names", "");
             return Err(Stop::Reported);
         };
-        self.weigh(weight, span)?;
+        self.expand(weight, span)?;
         if depth + height > DEPTH_LIMIT + 1 {
             let place = self.place(span);
             self.diagnostics.error(
@@ -298,15 +303,16 @@ impl<'a> Builder<'a> {
             .ok_or(Stop::Reported)
     }
 
-    fn weigh(&mut self, weight: usize, span: Span) -> Result<(), Stop> {
-        self.weight = self.weight.saturating_add(weight);
-        if self.weight <= WEIGHT_LIMIT {
+    fn expand(&mut self, weight: usize, span: Span) -> Result<(), Stop> {
+        self.weight += weight;
+        self.aliased += weight;
+        if self.aliased <= ALIASED_LIMIT {
             return Ok(());
         }
         let place = self.place(span);
         self.diagnostics.error(
             &place,
-            format!("the file holds more than {WEIGHT_LIMIT} values, its aliases expanded"),
+            format!("the aliases of the file stand for more than {ALIASED_LIMIT} values"),
             "",
         );
         Err(Stop::Reported)
