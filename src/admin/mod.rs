@@ -1,6 +1,7 @@
 //! The operator's listener: health, metrics, routes, version, parked messages, spools. Loopback
 //! unless configured otherwise.
 
+mod caller;
 mod order;
 mod pages;
 mod parked;
@@ -16,7 +17,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     pages::{Found, PAGES, Page, Pages},
@@ -66,6 +67,8 @@ pub struct Admin<S> {
     pages: Pages,
     parked: Arc<Parked>,
     spools: Spools,
+    /// Whether it listens there.
+    loopback: bool,
 }
 
 impl<S: State> Admin<S> {
@@ -79,12 +82,13 @@ impl<S: State> Admin<S> {
             pages: Pages::new(),
             parked,
             spools: Spools::new(store),
+            loopback: false,
         }
     }
 
     /// Serves until `stop`; returns when all connections are done, or soon after `abort`.
     pub async fn serve(
-        self,
+        mut self,
         listener: TcpListener,
         stop: CancellationToken,
         abort: CancellationToken,
@@ -94,6 +98,8 @@ impl<S: State> Admin<S> {
             header_timeout: HEADER_TIMEOUT,
             used: None,
         };
+        let address = listener.local_addr();
+        self.loopback = address.is_ok_and(|address| address.ip().is_loopback());
         let parked = self.parked.clone();
         parked.follow(&stop);
         let left = server::serve(listener, Arc::new(self), limits, stop, abort).await;
@@ -110,7 +116,28 @@ impl<S: State> Admin<S> {
         if !found.page.takes(request.method()) {
             return Problem::not_allowed(found.page.allow()).into_response();
         }
+        if let Some(why) = self.refusal(found.page, &request) {
+            let (parts, body) = request.into_parts();
+            let problem = Problem::new(Kind::Forbidden, why);
+            let tracker = TaskTracker::new();
+            return server::refuse(
+                problem,
+                parts.version,
+                &parts.headers,
+                body,
+                false,
+                &tracker,
+            );
+        }
         self.answer(found, request).await
+    }
+
+    /// Pages about messages are not for web pages of others; the rest is for probes, by any name.
+    fn refusal(&self, page: Page, request: &Request<Incoming>) -> Option<&'static str> {
+        if !matches!(page, Page::Parked(_) | Page::Spool(_)) {
+            return None;
+        }
+        caller::refusal(request.uri(), request.headers(), page.acts(), self.loopback)
     }
 
     async fn answer(&self, found: Found, request: Request<Incoming>) -> Response {

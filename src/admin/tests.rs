@@ -219,6 +219,34 @@ async fn only_json_makes_something_happen() {
     }
 }
 
+/// Nor is what a page of another site, or of a site that calls itself this address, has it send.
+#[tokio::test]
+async fn only_local_callers_make_something_happen() {
+    let (mut client, _told, _stop) = start(Vec::new()).await;
+    for (line, path) in [
+        ("GET", "/parked"),
+        ("GET", "/spool"),
+        ("POST", "/parked/q/replay"),
+        ("POST", "/spool/r/apart/discard"),
+    ] {
+        let head = format!(
+            "{line} {path} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 0\r\n"
+        );
+        let rebound = "Host: evil.example:9090\r\nOrigin: http://evil.example:9090\r\n";
+        let answer = client.ask(format!("{head}{rebound}\r\n")).await;
+        assert_eq!(answer.status, 403, "{line} {path}");
+        assert_eq!(answer.json()["type"], "urn:hareway:forbidden");
+        if line == "POST" {
+            let other = "Host: localhost:9090\r\nOrigin: http://evil.example\r\n";
+            let answer = client.ask(format!("{head}{other}\r\n")).await;
+            assert_eq!(answer.status, 403, "{path}");
+        }
+    }
+    // Probes and scrapers go by any name.
+    let probe = "GET /healthz HTTP/1.1\r\nHost: hareway.shop.example:9090\r\n\r\n";
+    assert_eq!(client.ask(probe).await.status, 200);
+}
+
 fn collect_references<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
     match value {
         serde_json::Value::Object(members) => {

@@ -7,6 +7,7 @@ use http::StatusCode;
 pub enum Kind {
     BadRequest,
     IdempotencyKeyMissing,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     BodyTimeout,
@@ -44,9 +45,10 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the statuses.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::IdempotencyKeyMissing,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::BodyTimeout,
@@ -84,6 +86,7 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -110,6 +113,7 @@ impl Kind {
         match self {
             Self::BadRequest => "bad-request",
             Self::IdempotencyKeyMissing => "idempotency-key-missing",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTimeout => "body-timeout",
@@ -139,6 +143,7 @@ impl Kind {
         match self {
             Self::BadRequest => "Bad request",
             Self::IdempotencyKeyMissing => "The request has no idempotency key",
+            Self::Forbidden => "The call comes from elsewhere",
             Self::NotFound => "No such path",
             Self::MethodNotAllowed => "The path does not know this method",
             Self::BodyTimeout => "The body did not come in time",

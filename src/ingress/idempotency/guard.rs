@@ -270,6 +270,7 @@ fn is_certainly_not_published(kind: Kind) -> bool {
     match kind {
         Kind::BadRequest
         | Kind::IdempotencyKeyMissing
+        | Kind::Forbidden
         | Kind::NotFound
         | Kind::MethodNotAllowed
         | Kind::BodyTimeout
