@@ -12,6 +12,11 @@ use super::{
 };
 use crate::config::model::{Amqp, BrokerUrl};
 
+/// What every RabbitMQ offers unless told otherwise. The library's buffers are 32 times as large, for
+/// each direction. Asked for from the start they take memory as they are used; grown later they are
+/// written over at once, and without a limit they would have none either.
+const FRAME_MAX: u32 = 128 * 1024;
+
 /// Which of the two connections: each has its own, so that an alarm that blocks publishing cannot
 /// hold back acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,7 @@ pub(super) async fn connect(
 ) -> Result<Connection, Error> {
     let mut uri = url.uri.clone();
     uri.query.heartbeat = Some(u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX));
+    uri.query.frame_max = Some(uri.query.frame_max.unwrap_or(FRAME_MAX));
     let limit_ms = u64::try_from(config.connect_timeout.as_millis()).unwrap_or(u64::MAX);
     uri.query.connection_timeout = Some(limit_ms);
     let name = format!("hareway {} {}", config.instance, role.as_str());

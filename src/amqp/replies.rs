@@ -26,11 +26,12 @@ struct Shared {
     table: Mutex<Table>,
 }
 
+/// The calls by what is random in their correlation ids.
 #[derive(Debug, Default)]
 struct Table {
-    waiting: HashMap<String, Waiting>,
-    finished: HashMap<String, Finished>,
-    order: VecDeque<String>,
+    waiting: HashMap<u128, Waiting>,
+    finished: HashMap<u128, Finished>,
+    order: VecDeque<u128>,
 }
 
 #[derive(Debug)]
@@ -52,6 +53,7 @@ struct Finished {
 pub struct Waiter {
     replies: Replies,
     id: ShortString,
+    key: u128,
     reply: oneshot::Receiver<Message>,
     metrics: RouteMetrics,
     settled: bool,
@@ -82,8 +84,9 @@ impl Replies {
     /// `None` where the route has `limit` calls waiting already.
     pub fn register(&self, metrics: &RouteMetrics, limit: usize) -> Option<Waiter> {
         // 122 random bits from the operating system: another caller cannot guess them.
-        let random = uuid::Uuid::new_v4().simple();
-        let id = ShortString::try_new(format!("{}.{random}", self.0.instance)).ok()?;
+        let random = uuid::Uuid::new_v4();
+        let (key, text) = (random.as_u128(), random.simple());
+        let id = ShortString::try_new(format!("{}.{text}", self.0.instance)).ok()?;
         let (sender, reply) = oneshot::channel();
         let mut table = self.table();
         if metrics.waiting_replies.get() >= i64::try_from(limit).unwrap_or(i64::MAX) {
@@ -94,11 +97,12 @@ impl Replies {
             reply: sender,
             metrics: metrics.clone(),
         };
-        table.waiting.insert(id.as_str().to_owned(), waiting);
+        table.waiting.insert(key, waiting);
         drop(table);
         Some(Waiter {
             replies: self.clone(),
             id,
+            key,
             reply,
             metrics: metrics.clone(),
             settled: false,
@@ -112,38 +116,30 @@ impl Replies {
 
     /// Finds the waiter that `message` answers.
     pub(super) fn dispatch(&self, message: Message, unknown: &prometheus::IntCounter) -> Matched {
-        let id = message
-            .properties
-            .correlation_id()
-            .as_ref()
-            .map(|id| id.as_str().to_owned());
-        let Some(id) = id else {
+        let id = message.properties.correlation_id();
+        let Some((instance, key)) = id.as_ref().and_then(|id| id.as_str().rsplit_once('.')) else {
             unknown.inc();
             return Matched::Here;
         };
+        if instance != self.0.instance && !instance.is_empty() {
+            return Matched::Elsewhere(instance.to_owned(), Box::new(message));
+        }
+        let key = key_of(key).filter(|_| instance == self.0.instance);
         let mut table = self.table();
-        if let Some(waiting) = table.waiting.remove(&id) {
-            waiting.metrics.waiting_replies.dec();
-            table.remember(id, waiting.metrics.clone(), "repeated");
-            drop(table);
-            // The waiter counts the match, or that it had gone.
-            drop(waiting.reply.send(message));
+        let Some((key, waiting)) = key.and_then(|key| Some((key, table.waiting.remove(&key)?)))
+        else {
+            match key.and_then(|key| table.finished.get(&key)) {
+                Some(finished) => finished.metrics.reply(finished.outcome),
+                None => unknown.inc(),
+            }
             return Matched::Here;
-        }
-        if let Some(finished) = table.finished.get(&id) {
-            finished.metrics.reply(finished.outcome);
-            return Matched::Here;
-        }
+        };
+        waiting.metrics.waiting_replies.dec();
+        table.remember(key, waiting.metrics, "repeated");
         drop(table);
-        match id.rsplit_once('.') {
-            Some((instance, _)) if instance != self.0.instance && !instance.is_empty() => {
-                Matched::Elsewhere(instance.to_owned(), Box::new(message))
-            }
-            _ => {
-                unknown.inc();
-                Matched::Here
-            }
-        }
+        // The waiter counts the match, or that it had gone.
+        drop(waiting.reply.send(message));
+        Matched::Here
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -152,15 +148,24 @@ impl Replies {
 }
 
 impl Table {
-    fn remember(&mut self, id: String, metrics: RouteMetrics, outcome: &'static str) {
+    fn remember(&mut self, key: u128, metrics: RouteMetrics, outcome: &'static str) {
         if self.order.len() >= REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.finished.remove(&oldest);
         }
-        self.order.push_back(id.clone());
-        self.finished.insert(id, Finished { metrics, outcome });
+        self.order.push_back(key);
+        self.finished.insert(key, Finished { metrics, outcome });
     }
+}
+
+/// From the text that [`Replies::register`] makes of it, and from no other.
+fn key_of(text: &str) -> Option<u128> {
+    let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 32 || !text.bytes().all(plain) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok()
 }
 
 // === impl Waiter ===
@@ -198,13 +203,38 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut table = self.replies.table();
-        if let Some(waiting) = table.waiting.remove(self.id.as_str()) {
+        if let Some(waiting) = table.waiting.remove(&self.key) {
             waiting.metrics.waiting_replies.dec();
-            table.remember(self.id.as_str().to_owned(), waiting.metrics, "late");
+            table.remember(self.key, waiting.metrics, "late");
         }
         drop(table);
         if !self.settled {
             self.metrics.reply("abandoned");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_of;
+
+    /// A call has one correlation id: what merely reads as the same number is not it.
+    #[test]
+    fn only_the_very_text_of_an_id_is_its_key() {
+        let id = uuid::Uuid::from_u128(0x0a1b_2c3d_0000_4e5f_8000_0000_0000_00ff);
+        let text = id.simple().to_string();
+        assert_eq!(key_of(&text), Some(id.as_u128()));
+        let others = [
+            text.to_uppercase(),
+            id.hyphenated().to_string(),
+            format!("0{text}"),
+            format!("+{}", &text[1..]),
+            text[1..].to_owned(),
+            format!("{text} "),
+            String::new(),
+        ];
+        for other in others {
+            assert_eq!(key_of(&other), None, "{other}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Every metric of the process, defined in one place and resolved once per route.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -259,9 +259,13 @@ struct Detached {
     seconds: Histogram,
 }
 
-/// The children of one route's labels.
+/// The children of one route's labels; clones share them.
 #[derive(Debug, Clone)]
-pub struct RouteMetrics {
+pub struct RouteMetrics(Arc<Children>);
+
+/// What a route moves. Those that nearly every call moves are resolved, the others by their label.
+#[derive(Debug)]
+pub struct Children {
     http_requests: IntCounterVec,
     published: IntCounterVec,
     deliveries: IntCounterVec,
@@ -272,6 +276,9 @@ pub struct RouteMetrics {
     routed: IntCounter,
     delivered: IntCounter,
     matched: IntCounter,
+    /// Status 200 and outcome `replied`: not every route has them, so they come with the first use.
+    ok: OnceLock<IntCounter>,
+    replied: OnceLock<IntCounter>,
     pub http_seconds: Histogram,
     pub publish_seconds: Histogram,
     pub forward_seconds: Histogram,
@@ -343,11 +350,13 @@ impl Metrics {
             true => family.with_label_values(&[&**name]),
             false => self.detached.gauge.clone(),
         };
-        RouteMetrics {
+        RouteMetrics(Arc::new(Children {
             accepted: count(&self.http_requests, "202", inbound),
             routed: count(&self.published, "routed", inbound || deliver),
             delivered: count(&self.deliveries, "delivered", deliver),
             matched: count(&self.replies, "matched", inbound),
+            ok: OnceLock::new(),
+            replied: OnceLock::new(),
             http_seconds: seconds(&self.http_seconds, answers),
             publish_seconds: seconds(&self.publish_seconds, inbound || deliver),
             forward_seconds: seconds(&self.forward_seconds, deliver),
@@ -364,7 +373,7 @@ impl Metrics {
             replies: self.replies.clone(),
             idempotency: self.idempotency.clone(),
             route: name.clone(),
-        }
+        }))
     }
 
     /// The gauge of one limit, such as `connections`; set it between 0 and 1.
@@ -436,14 +445,24 @@ impl SpoolMetrics {
     }
 }
 
-impl RouteMetrics {
+impl std::ops::Deref for RouteMetrics {
+    type Target = Children;
+
+    fn deref(&self) -> &Children {
+        &self.0
+    }
+}
+
+impl Children {
     pub fn http_request(&self, status: http::StatusCode) {
-        if status == http::StatusCode::ACCEPTED {
-            self.accepted.inc();
-        } else {
+        let resolve = || {
             self.http_requests
                 .with_label_values(&[&*self.route, status.as_str()])
-                .inc();
+        };
+        match status {
+            http::StatusCode::ACCEPTED => self.accepted.inc(),
+            http::StatusCode::OK => self.ok.get_or_init(resolve).inc(),
+            _ => resolve().inc(),
         }
     }
 
@@ -460,12 +479,11 @@ impl RouteMetrics {
 
     /// `outcome` is one of [`DELIVERY_OUTCOMES`].
     pub fn delivery(&self, outcome: &str) {
-        if outcome == "delivered" {
-            self.delivered.inc();
-        } else {
-            self.deliveries
-                .with_label_values(&[&*self.route, outcome])
-                .inc();
+        let resolve = || self.deliveries.with_label_values(&[&*self.route, outcome]);
+        match outcome {
+            "delivered" => self.delivered.inc(),
+            "replied" => self.replied.get_or_init(resolve).inc(),
+            _ => resolve().inc(),
         }
     }
 
