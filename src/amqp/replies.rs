@@ -216,14 +216,12 @@ impl Drop for Waiter {
 
 #[cfg(test)]
 mod tests {
-    use super::key_of;
-
     /// A call has one correlation id: what merely reads as the same number is not it.
     #[test]
     fn only_the_very_text_of_an_id_is_its_key() {
         let id = uuid::Uuid::from_u128(0x0a1b_2c3d_0000_4e5f_8000_0000_0000_00ff);
         let text = id.simple().to_string();
-        assert_eq!(key_of(&text), Some(id.as_u128()));
+        assert_eq!(super::key_of(&text), Some(id.as_u128()));
         let others = [
             text.to_uppercase(),
             id.hyphenated().to_string(),
@@ -234,7 +232,7 @@ mod tests {
             String::new(),
         ];
         for other in others {
-            assert_eq!(key_of(&other), None, "{other}");
+            assert_eq!(super::key_of(&other), None, "{other}");
         }
     }
 }
