@@ -8,10 +8,11 @@
 #[path = "../benches/cases/mod.rs"]
 mod cases;
 
-use std::{env, hint::black_box, process::Command};
+use std::{collections::BTreeMap, env, hint::black_box, process::Command};
 
 use allocation_counter::measure;
 use hareway::{config, message, server, telemetry};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use cases::{
     configuration::Configuration, mapping::Mapping, rendering::Rendering, replies::Waiting,
@@ -93,6 +94,17 @@ fn thousands_of_routes_are_searched_like_one() {
     );
 }
 
+/// Routing, routing key and properties; 10,000 routes are searched hardly deeper than 2,000, and
+/// take much longer to set up under `valgrind`.
+#[test]
+fn a_request_costs_the_same_among_thousands_of_routes() {
+    let (one, many) = (instructions("request 1"), instructions("request 2000"));
+    assert!(
+        many * 100 <= one * 105,
+        "one route: {one} instructions, 2,000: {many}"
+    );
+}
+
 #[test]
 fn a_reply_finds_its_call_among_many() {
     let (none, many) = (instructions("replies 0"), instructions("replies 1000"));
@@ -111,7 +123,44 @@ fn a_route_costs_the_same_to_load_among_many() {
     assert!(many < few * 6, "20 routes: {few} instructions, 100: {many}");
 }
 
-/// Instructions of [`counted`] in a copy of this program that runs only `work` under `valgrind`.
+/// What each part costs, in units of [`yardstick`]: another compiler changes both alike.
+const COSTS: [(&str, f64); 7] = [
+    ("router 1", 0.0448),
+    ("key 0", 0.0281),
+    ("url 0", 0.1286),
+    ("json 0", 0.1485),
+    ("to-message 0", 0.4401),
+    ("to-request 0", 0.8004),
+    ("replies 0", 0.1287),
+];
+/// Between what was counted and what fails: room for compilers and libraries, not for work.
+const MARGIN: f64 = 1.3;
+
+#[test]
+fn no_part_costs_clearly_more_than_it_did() {
+    let unit = instructions("yardstick 0") as f64;
+    let mut dearer = Vec::new();
+    for (work, expected) in COSTS {
+        let found = instructions(work) as f64 / unit;
+        if found > expected * MARGIN {
+            dearer.push(format!("{work}: {found:.4}, was {expected:.4}"));
+        }
+    }
+    assert!(dearer.is_empty(), "in yardsticks: {dearer:?}");
+}
+
+/// What a guard is worth: work done twice is seen.
+#[test]
+fn work_done_twice_is_seen() {
+    let (once, twice) = (instructions("to-message 0"), instructions("to-message 1"));
+    assert!(
+        twice as f64 > once as f64 * MARGIN,
+        "once: {once} instructions, twice: {twice}"
+    );
+}
+
+/// Instructions of [`counted_work`] in a copy of this program that runs only `work` under
+/// `valgrind`.
 fn instructions(work: &str) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -138,10 +187,18 @@ fn the_work_of_a_copy() {
     let work = env::var(WORK).expect("the work's name");
     let (what, size) = work.split_once(' ').expect("what and how many");
     let size: usize = size.parse().expect("a number");
+    let (rendering, mapping) = (Rendering::new(), Mapping::new());
     match what {
         "router" => {
             let mut routing = Routing::new(size);
             counted_work(&mut || assert!(routing.find() < size), TIMES);
+        }
+        "request" => {
+            let mut routing = Routing::new(size);
+            let mut request = || {
+                black_box((routing.find(), rendering.key(), mapping.to_message()));
+            };
+            counted_work(&mut request, TIMES);
         }
         "replies" => {
             let waiting = Waiting::new(size);
@@ -151,8 +208,53 @@ fn the_work_of_a_copy() {
             let configuration = Configuration::new(size);
             counted_work(&mut || assert_eq!(configuration.load(), size), 1);
         }
+        "yardstick" => counted_work(
+            &mut || {
+                black_box(yardstick());
+            },
+            TIMES,
+        ),
+        "key" => counted_work(
+            &mut || {
+                black_box(rendering.key());
+            },
+            TIMES,
+        ),
+        "url" => counted_work(
+            &mut || {
+                black_box(rendering.url());
+            },
+            TIMES,
+        ),
+        "json" => counted_work(
+            &mut || {
+                black_box(rendering.json());
+            },
+            TIMES,
+        ),
+        "to-request" => counted_work(&mut || drop(black_box(mapping.to_request())), TIMES),
+        "to-message" => {
+            let times = TIMES * (size + 1);
+            counted_work(&mut || drop(black_box(mapping.to_message())), times);
+        }
         other => panic!("no such work: {other}"),
     }
+}
+
+/// Work of the same kinds, which no change of the bridge makes dearer: headers, texts and a map.
+fn yardstick() -> usize {
+    let mut headers = HeaderMap::new();
+    let mut texts = BTreeMap::new();
+    for number in 0..16 {
+        let name = format!("x-header-{number}");
+        let value = HeaderValue::from_str(&format!("value {number}")).expect("a value");
+        headers.insert(HeaderName::try_from(name.as_str()).expect("a name"), value);
+        texts.insert(name, number);
+    }
+    let texts = texts
+        .iter()
+        .filter(|(name, _)| headers.contains_key(name.as_str()));
+    texts.map(|(name, number)| name.len() + number).sum()
 }
 
 #[inline(never)]
