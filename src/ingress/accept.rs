@@ -37,7 +37,7 @@ pub(super) async fn accept(
     let outcome = match sent {
         Sent::Published(outcome) => outcome,
         Sent::Spooled => return Ok(respond::accepted(settings, id.as_str(), Status::Spooled)),
-        Sent::Refused(kind) => return Err(respond::not_spooled(kind, id.as_str())),
+        Sent::Refused(refused) => return Err(respond::not_spooled(&refused, id.as_str())),
     };
     let Some(kind) = respond::refusal(&outcome) else {
         return Ok(respond::accepted(settings, id.as_str(), Status::Accepted));

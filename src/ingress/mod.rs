@@ -7,6 +7,7 @@ mod idempotency;
 mod inlet;
 mod limits;
 mod path;
+mod patience;
 mod request_reply;
 mod respond;
 mod router;

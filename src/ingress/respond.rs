@@ -8,6 +8,7 @@ use crate::{
     amqp::Outcome,
     config::model::Accepted,
     server::{Kind, Problem, Response, problem::id_header},
+    store::Refused,
 };
 
 /// How an accepted message is said to have ended up.
@@ -71,10 +72,24 @@ pub(super) fn explain(kind: Kind, exchange: &str, routing_key: &str, id: &str) -
 }
 
 /// What the caller is told when neither the broker nor the spool took the message.
-pub(super) fn not_spooled(kind: Kind, id: &str) -> Problem {
-    let detail = match kind {
-        Kind::SpoolFull => "the broker does not take the message, and the route's spool is full",
-        _ => "the broker does not take the message, and it may not have reached the disk either",
+pub(super) fn not_spooled(refused: &Refused, id: &str) -> Problem {
+    let (kind, detail) = match refused {
+        Refused::Full => (
+            Kind::SpoolFull,
+            "the broker does not take the message, and the route's spool is full",
+        ),
+        Refused::Unfit(_) => (
+            Kind::BadRequest,
+            "the broker does not take the message now, and its headers are nested too deep for the route's spool",
+        ),
+        Refused::Unavailable(_) => (
+            Kind::StoreUnavailable,
+            "the broker does not take the message, and the disk takes nothing; the message was not stored",
+        ),
+        Refused::Unknown(_) => (
+            Kind::StoreUnavailable,
+            "the broker does not take the message, and the disk gave no certain answer; the message may be stored, and be published later; a repeat with the same `Message-Id` is safe",
+        ),
     };
     Problem::new(kind, detail).about(id)
 }

@@ -13,7 +13,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde_json::Value as Json;
 
 const PREFIX: &str = "amqp:";
-/// Tables and arrays nested deeper than this have no text form: `serde_json` would not read it.
+/// Tables and arrays nested deeper than this have no text form, neither written nor read: forms
+/// stand in forms, and what a caller nests must stay within what later stages can carry.
 const MAX_DEPTH: usize = 64;
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
@@ -27,7 +28,7 @@ pub fn write(value: &AMQPValue) -> Option<Vec<u8>> {
 
 /// The value that `text` is the form of; a text without a valid form is a long string.
 pub fn read(text: &[u8]) -> AMQPValue {
-    parse(text).unwrap_or_else(|| AMQPValue::LongString(LongString::from(text)))
+    read_at(text, 0)
 }
 
 /// A value for people and templates: text and numbers as they are, without any type.
@@ -81,7 +82,8 @@ pub fn value_size(value: &AMQPValue) -> usize {
 fn is_plain(text: &[u8]) -> bool {
     let allowed = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    text.iter().all(allowed) && !blank(text.first()) && !blank(text.last()) && parse(text).is_none()
+    let is_form = || parse(text, 0).is_some();
+    text.iter().all(allowed) && !blank(text.first()) && !blank(text.last()) && !is_form()
 }
 
 fn number(value: &AMQPValue) -> Option<i128> {
@@ -150,7 +152,7 @@ fn to_json(value: &AMQPValue, depth: usize) -> Option<Json> {
                 .collect::<Option<_>>()?,
         ),
         AMQPValue::LongString(text) => Json::String(match std::str::from_utf8(text.as_bytes()) {
-            Ok(text) if parse(text.as_bytes()).is_none() => text.to_owned(),
+            Ok(text) if parse(text.as_bytes(), depth).is_none() => text.to_owned(),
             _ => typed(value)?,
         }),
         other => Json::String(typed(other)?),
@@ -179,8 +181,12 @@ fn ascii(json: &str) -> String {
 
 // === Reading ===
 
-/// The value of a typed form; `None` for every other text.
-fn parse(text: &[u8]) -> Option<AMQPValue> {
+fn read_at(text: &[u8], depth: usize) -> AMQPValue {
+    parse(text, depth).unwrap_or_else(|| AMQPValue::LongString(LongString::from(text)))
+}
+
+/// The value of a typed form that stands in so many arrays and tables; `None` for every other text.
+fn parse(text: &[u8], depth: usize) -> Option<AMQPValue> {
     let text = text.strip_prefix(PREFIX.as_bytes())?;
     let text = std::str::from_utf8(text).ok()?;
     if text == "void" {
@@ -219,7 +225,7 @@ fn parse(text: &[u8]) -> Option<AMQPValue> {
         "text" => AMQPValue::LongString(percent_decode_str(text).collect::<Vec<u8>>().into()),
         "bytes" => AMQPValue::ByteArray(ByteArray::from(STANDARD.decode(text).ok()?)),
         "array" | "table" => {
-            let value = from_json(serde_json::from_str(text).ok()?)?;
+            let value = from_json(serde_json::from_str(text).ok()?, depth)?;
             let fits = matches!(
                 (kind, &value),
                 ("array", AMQPValue::FieldArray(_)) | ("table", AMQPValue::FieldTable(_))
@@ -230,7 +236,10 @@ fn parse(text: &[u8]) -> Option<AMQPValue> {
     })
 }
 
-fn from_json(json: Json) -> Option<AMQPValue> {
+fn from_json(json: Json, depth: usize) -> Option<AMQPValue> {
+    if depth >= MAX_DEPTH {
+        return None;
+    }
     Some(match json {
         Json::Null => AMQPValue::Void,
         Json::Bool(value) => AMQPValue::Boolean(value),
@@ -238,17 +247,20 @@ fn from_json(json: Json) -> Option<AMQPValue> {
             Some(value) => AMQPValue::LongLongInt(value),
             None => AMQPValue::Double(number.as_f64()?),
         },
-        Json::String(text) => read(text.as_bytes()),
+        Json::String(text) => read_at(text.as_bytes(), depth),
         Json::Array(items) => AMQPValue::FieldArray(FieldArray::from(
             items
                 .into_iter()
-                .map(from_json)
+                .map(|item| from_json(item, depth + 1))
                 .collect::<Option<Vec<_>>>()?,
         )),
         Json::Object(entries) => {
             let mut table = FieldTable::default();
             for (name, item) in entries {
-                table.insert(ShortString::try_new(name).ok()?, from_json(item)?);
+                table.insert(
+                    ShortString::try_new(name).ok()?,
+                    from_json(item, depth + 1)?,
+                );
             }
             AMQPValue::FieldTable(table)
         }

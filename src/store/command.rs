@@ -100,7 +100,7 @@ impl Commands {
             answer,
         };
         self.send(Command::Write(Box::new(change))).await?;
-        outcome.await.map_err(|_| closed())?
+        outcome.await.map_err(|_| gone())?
     }
 
     /// Reads the tables.
@@ -162,7 +162,7 @@ where
             answer,
             ..
         } = *self;
-        let outcome = committed.and_then(|()| found.ok_or_else(closed));
+        let outcome = committed.and_then(|()| found.ok_or_else(gone));
         if let Ok(found) = &outcome {
             follow(found);
         }
@@ -200,4 +200,9 @@ where
 
 fn closed() -> Refused {
     Refused::Unavailable("it is closed".to_owned())
+}
+
+/// It was taken, and nobody is left to say what became of it.
+fn gone() -> Refused {
+    Refused::Unknown("it was closed meanwhile".to_owned())
 }

@@ -71,7 +71,8 @@ impl Engine {
         Some(trouble.until.saturating_duration_since(Instant::now()))
     }
 
-    /// Does something with the database; where that fails, the database is opened anew.
+    /// Does something with the database; where that fails, the database is opened anew, and what
+    /// has reached the disk until then may be found in it.
     pub(super) fn attempt(
         &mut self,
         work: impl FnOnce(&mut Database) -> Result<(), redb::Error>,
@@ -88,7 +89,7 @@ impl Engine {
             Err(panic) => panicked(panic.as_ref()),
         };
         self.fail(reason.clone());
-        Err(Refused::Unavailable(reason))
+        Err(Refused::Unknown(reason))
     }
 
     /// Once the pause is over: opens the database where it is not open, and writes a probe, so that

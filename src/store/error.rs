@@ -29,13 +29,19 @@ pub enum StoreError {
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// The route's records take all the bytes they may.
+    /// The route's records take all the bytes they may. Nothing was done.
     #[error("the route's part of the store is full")]
     Full,
-    /// The file cannot be written or read at this time. Nothing was promised, but what was asked
-    /// may have been done: the disk may fail after it has written.
+    /// It cannot be a record, at no time. Nothing was done.
+    #[error("the store cannot keep the message: {0}")]
+    Unfit(&'static str),
+    /// The file cannot be written or read at this time. Nothing was done.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// It was begun, and its end was not seen: the disk may fail, or fall silent, after it has
+    /// written. It may have been done, and may still be.
+    #[error("the store gave no certain answer: {0}")]
+    Unknown(String),
 }
 
 /// What a panic said.

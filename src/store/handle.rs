@@ -101,4 +101,23 @@ impl Store {
     pub async fn close(&self) {
         self.commands.close().await;
     }
+
+    /// A disk that hangs until what this returns is dropped.
+    #[cfg(test)]
+    pub(crate) async fn hang(&self) -> std::sync::mpsc::SyncSender<()> {
+        let (hanging, end) = std::sync::mpsc::sync_channel(0);
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let commands = self.commands.clone();
+        let hang = async move {
+            let hang = move |_: &_| {
+                begin.send(()).unwrap();
+                end.recv().unwrap_err();
+                Ok(())
+            };
+            commands.read(hang).await.unwrap();
+        };
+        crate::task::spawn(&tokio_util::task::TaskTracker::new(), "hang", hang);
+        begun.await.unwrap();
+        hanging
+    }
 }

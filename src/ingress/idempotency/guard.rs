@@ -9,10 +9,9 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use lapin::types::ShortString;
-use tokio::time::timeout;
 
 use super::{
-    super::{draft::Received, inlet::Inlet, request_reply::CORRELATION},
+    super::{draft::Received, inlet::Inlet, patience, request_reply::CORRELATION},
     identity::{Identity, Reader},
 };
 use crate::{
@@ -24,9 +23,6 @@ use crate::{
 
 /// Says that an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The longest wait for the disk.
-const STORE_LIMIT: Duration = Duration::from_secs(10);
-
 /// The keys of one route.
 #[derive(Debug)]
 pub(in crate::ingress) struct Guard {
@@ -132,8 +128,7 @@ impl Guard {
             now: SystemTime::now(),
             ttl: self.ttl,
         };
-        let begun = timeout(STORE_LIMIT, self.answers.begin(begin)).await;
-        let begun = begun.unwrap_or_else(|_| Err(too_slow()));
+        let begun = patience::within(self.answers.begin(begin)).await;
         let mine = |message_id: ShortString, taken_over| {
             Claimed::Mine(Claim {
                 running,
@@ -221,13 +216,13 @@ impl Claim {
                 let response = answered.unwrap_or_else(Problem::into_response);
                 let (response, answer) = copied(response).await;
                 let kept = self.finish(answer);
-                (timeout(STORE_LIMIT, kept).await, Ok(response))
+                (patience::within(kept).await, Ok(response))
             }
-            (Fate::Release, answered) => (timeout(STORE_LIMIT, self.release()).await, answered),
+            (Fate::Release, answered) => (patience::within(self.release()).await, answered),
             (Fate::Leave, answered) => return answered,
         };
         let (kept, answered) = settled;
-        if let Err(refused) = kept.unwrap_or_else(|_| Err(too_slow()))
+        if let Err(refused) = kept
             && let Some(unwarned) = inlet.may_warn()
         {
             tracing::warn!(
@@ -329,7 +324,8 @@ fn unavailable(inlet: &Inlet, refused: &Refused) -> Problem {
             Kind::IdempotencyFull,
             "the route's idempotency keys take as much room as they may",
         ),
-        Refused::Unavailable(_) => (
+        // A key that was begun all the same belongs to nobody: a repeat takes it over.
+        Refused::Unfit(_) | Refused::Unavailable(_) | Refused::Unknown(_) => (
             Kind::StoreUnavailable,
             "the idempotency key cannot be kept; nothing was published",
         ),
@@ -339,8 +335,4 @@ fn unavailable(inlet: &Inlet, refused: &Refused) -> Problem {
         tracing::warn!(route, reason = %refused, unwarned, "idempotency keys are refused");
     }
     Problem::new(kind, detail)
-}
-
-fn too_slow() -> Refused {
-    Refused::Unavailable(format!("it did not answer within {STORE_LIMIT:?}"))
 }

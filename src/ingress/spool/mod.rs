@@ -23,11 +23,10 @@ use tokio::{
 pub use drain::Drain;
 pub(super) use drain::Settings;
 
-use super::{Ingress, call::Detached, inlet::Inlet};
+use super::{Ingress, call::Detached, inlet::Inlet, patience};
 use crate::{
     amqp::{Gate, Outcome, Publisher},
     message::Publish,
-    server::Kind,
     store::{Refused, Spool},
 };
 
@@ -47,8 +46,8 @@ pub(super) enum Sent {
     Published(Outcome),
     /// On disk, in line.
     Spooled,
-    /// In neither place.
-    Refused(Kind),
+    /// Not known to be in either place.
+    Refused(Refused),
 }
 
 /// Publishes a message, or puts it into the spool where the broker does not take it. Once it has
@@ -129,30 +128,32 @@ impl Begun {
 
     /// `outcome` is that of the publish which was tried before, if any.
     async fn put(&self, publish: Publish, outcome: Option<Outcome>) -> Sent {
-        let (kind, label) = match self.outbox.append(publish).await {
-            Ok(()) => {
-                self.inlet.metrics.published("spooled");
-                return Sent::Spooled;
-            }
-            Err(Refused::Full) => (Kind::SpoolFull, "spool_full"),
-            Err(Refused::Unavailable(reason)) => {
-                if let Some(unwarned) = self.inlet.may_warn() {
-                    tracing::warn!(
-                        route = %self.inlet.name,
-                        message_id = self.id.as_str(),
-                        reason,
-                        unwarned,
-                        "a message could not be spooled"
-                    );
-                }
-                (Kind::StoreUnavailable, "store_unavailable")
-            }
+        let Err(refused) = self.outbox.append(publish).await else {
+            self.inlet.metrics.published("spooled");
+            return Sent::Spooled;
         };
-        self.inlet.metrics.published(label);
-        match outcome {
+        self.inlet.metrics.published(match refused {
+            Refused::Full => "spool_full",
+            Refused::Unfit(_) => "refused",
+            Refused::Unavailable(_) | Refused::Unknown(_) => "store_unavailable",
+        });
+        if refused != Refused::Full
+            && let Some(unwarned) = self.inlet.may_warn()
+        {
+            tracing::warn!(
+                route = %self.inlet.name,
+                message_id = self.id.as_str(),
+                reason = %refused,
+                unwarned,
+                "a message could not be spooled"
+            );
+        }
+        match (outcome, refused) {
             // The one thing that its caller must know: it may exist.
-            Some(Outcome::Unknown) => Sent::Published(Outcome::Unknown),
-            _ => Sent::Refused(kind),
+            (Some(outcome @ Outcome::Unknown), _) => Sent::Published(outcome),
+            // As without a spool.
+            (Some(outcome), Refused::Unfit(_)) => Sent::Published(outcome),
+            (_, refused) => Sent::Refused(refused),
         }
     }
 }
@@ -175,7 +176,8 @@ impl Outbox {
     }
 
     async fn append(&self, publish: Publish) -> Result<(), Refused> {
-        self.spool.append(publish).await?;
+        // What is written after the time is over is found by the drain without being told.
+        patience::within(self.spool.append(publish)).await?;
         self.news.notify_one();
         Ok(())
     }

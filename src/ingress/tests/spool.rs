@@ -355,6 +355,57 @@ async fn a_store_that_fails_is_said_unless_the_broker_takes_the_message() {
     assert_eq!(client.answer().await.status, 202);
 }
 
+/// A disk that says neither yes nor no: callers are told so in time, and what it takes later is
+/// published as any other.
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_keep_callers() {
+    let mut rig = Rig::start(with_spool()).await;
+    let mut doubtful = rig.bridge.client().await;
+    doubtful.send(request("m-1")).await;
+    let taken = rig.bridge.broker.take().await;
+    let hanging = rig.store.hang().await;
+    // Only the disk is waited for from here on.
+    tokio::time::pause();
+    let begun = Instant::now();
+    taken.end(Outcome::Unknown);
+    let answer = doubtful.answer().await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.json()["type"], "urn:hareway:outcome-unknown");
+    rig.bridge.broker.set(Gate::Down);
+    let answer = rig.post("m-2").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["type"], "urn:hareway:store-unavailable");
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("the message may be stored"), "{detail}");
+    assert!(answer.has("message-id: m-2") && answer.head.contains("\nretry-after: "));
+    let waited = begun.elapsed();
+    assert!(
+        waited < 3 * super::super::patience::STORE_LIMIT,
+        "{waited:?}"
+    );
+    assert_eq!(rig.published("store_unavailable"), 2.0);
+
+    tokio::time::resume();
+    drop(hanging);
+    rig.usage("both are stored", |usage| usage.messages == 2)
+        .await;
+    rig.bridge.broker.set(Gate::Open);
+    for id in ["m-1", "m-2"] {
+        rig.takes(id, Outcome::Routed).await;
+    }
+    rig.is_empty().await;
+}
+
+/// What was certainly not stored is told apart.
+#[tokio::test]
+async fn a_disk_that_refuses_says_that_nothing_is_stored() {
+    let rig = Rig::start(with_spool()).await;
+    rig.bridge.broker.set(Gate::Down);
+    rig.store.close().await;
+    let detail = rig.post("m-1").await.json()["detail"].to_string();
+    assert!(detail.contains("the message was not stored"), "{detail}");
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_does_not_take_its_message_along() {
     let mut rig = Rig::start(with_spool()).await;

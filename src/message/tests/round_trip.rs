@@ -122,3 +122,35 @@ fn a_table_nested_too_deep_is_skipped_and_counted() {
     assert_eq!(out.skipped, 1);
     assert!(out.headers.contains_key("x-flat"));
 }
+
+/// Forms stand in forms, so that no single text need be deep: what is read is never nested deeper
+/// than what can be written, and a text beyond that is no form and stands for itself.
+#[test]
+fn a_text_that_nests_too_deep_is_a_text() {
+    let array = |levels: usize, core: &str| {
+        let core = serde_json::Value::String(core.to_owned());
+        format!(
+            "amqp:array:{}{core}{}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    let fits = array(30, &array(33, "core"));
+    let value = field::read(fits.as_bytes());
+    assert!(matches!(value, AMQPValue::FieldArray(_)));
+    assert_eq!(field::write(&value).unwrap(), array(63, "core").as_bytes());
+    for deep in [array(64, "core"), array(100, "core")] {
+        assert_eq!(field::read(deep.as_bytes()), text(&deep));
+        assert_eq!(field::write(&text(&deep)).unwrap(), deep.as_bytes());
+    }
+    // The outer one is a form, and what it holds is a text.
+    let inner = array(34, "core");
+    let mut value = field::read(array(30, &inner).as_bytes());
+    while let AMQPValue::FieldArray(items) = &value {
+        value = items.as_slice().first().unwrap().clone();
+    }
+    assert_eq!(value, text(&inner));
+    let thrice = array(60, &array(60, &array(60, "core")));
+    let value = field::read(thrice.as_bytes());
+    assert_eq!(field::read(&field::write(&value).unwrap()), value);
+}

@@ -38,8 +38,8 @@ impl Answers {
     /// Looks a key up and begins it where it is new; returns once that is on the disk.
     ///
     /// # Errors
-    /// [`Refused::Full`]: a new key would pass the route's limit. [`Refused::Unavailable`]: the
-    /// key may have been begun.
+    /// [`Refused::Full`]: a new key would pass the route's limit. [`Refused::Unavailable`].
+    /// [`Refused::Unknown`]: the key may have been begun.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, Refused> {
         let (route, limit) = (self.route.clone(), self.max_bytes);
         let tally = self.tally.clone();
@@ -77,7 +77,7 @@ impl Answers {
     ///
     /// # Errors
     /// [`Refused::Full`]: the answer would pass the route's limit, and the key stays begun.
-    /// [`Refused::Unavailable`]: the answer may have been kept.
+    /// [`Refused::Unavailable`]. [`Refused::Unknown`]: the answer may have been kept.
     pub async fn finish(
         &self,
         key: Digest,
@@ -106,7 +106,7 @@ impl Answers {
     /// Forgets a key that was begun for this message, which was certainly not published.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`]: the key may still be begun.
+    /// [`Refused::Unavailable`]: the key is still begun. [`Refused::Unknown`]: it may be.
     pub async fn release(&self, key: Digest, message_id: ShortString) -> Result<(), Refused> {
         let (route, tally) = (self.route.clone(), self.tally.clone());
         self.commands

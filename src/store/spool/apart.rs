@@ -40,7 +40,7 @@ impl Spool {
     /// Takes messages out of the line and keeps them.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn set_apart(&self, keys: Vec<u64>, reason: &'static str) -> Result<(), Refused> {
         let (route, now) = (self.route.clone(), record::microseconds(SystemTime::now()));
         self.change(Effect::Frees, 0, move |tables| {
@@ -54,7 +54,7 @@ impl Spool {
     /// no more than `bytes` except by the last one.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn apart(
         &self,
         after: Option<u64>,
@@ -70,7 +70,7 @@ impl Spool {
     /// One message set apart; `None`: there is none of that key.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn get_apart(&self, key: u64) -> Result<Option<Apart>, Refused> {
         let route = self.route.clone();
         let read = move |transaction: &_| tables::apart(transaction, &route, key);
@@ -82,7 +82,7 @@ impl Spool {
     /// damaged messages stay where they are.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn return_to_line(&self, keys: Vec<u64>) -> Result<u64, Refused> {
         let (route, now) = (self.route.clone(), record::microseconds(SystemTime::now()));
         self.change(Effect::Frees, 0, move |tables| {
@@ -95,7 +95,7 @@ impl Spool {
     /// Deletes messages that were set apart. Returns how many there were.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn discard(&self, keys: Vec<u64>) -> Result<u64, Refused> {
         let route = self.route.clone();
         self.change(Effect::Frees, 0, move |tables| {

@@ -50,12 +50,11 @@ impl Spool {
     /// A message that has been handed over is stored, even if the future is dropped.
     ///
     /// # Errors
-    /// [`Refused::Full`]: it would pass the route's limit. [`Refused::Unavailable`].
+    /// [`Refused::Full`]: it would pass the route's limit. [`Refused::Unfit`]: its headers are
+    /// nested too deep. [`Refused::Unavailable`]. [`Refused::Unknown`]: it may be in line.
     pub async fn append(&self, publish: Publish) -> Result<(), Refused> {
         let Some(record) = record::encode(&publish, SystemTime::now()) else {
-            return Err(Refused::Unavailable(
-                "it cannot keep headers that are nested so deep".to_owned(),
-            ));
+            return Err(Refused::Unfit("its headers are nested too deep"));
         };
         drop(publish);
         let (route, limit) = (self.route.clone(), self.max_bytes);
@@ -76,7 +75,7 @@ impl Spool {
     /// by the last one. They stay in line.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn first(&self, most: usize, bytes: u64) -> Result<Vec<Entry>, Refused> {
         self.after(None, most, bytes).await
     }
@@ -84,7 +83,7 @@ impl Spool {
     /// As [`Spool::first`], of those behind the key `after`.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`].
+    /// [`Refused::Unavailable`], [`Refused::Unknown`].
     pub async fn after(
         &self,
         after: Option<u64>,
@@ -109,7 +108,7 @@ impl Spool {
     /// Takes messages out of the line for good; keys that are not there are no error.
     ///
     /// # Errors
-    /// [`Refused::Unavailable`]: they may still be in line, and may be gone.
+    /// [`Refused::Unavailable`]: they are still in line. [`Refused::Unknown`]: they may be gone.
     pub async fn remove(&self, keys: Vec<u64>) -> Result<(), Refused> {
         let route = self.route.clone();
         self.change(Effect::Frees, 0, move |tables| {

@@ -139,7 +139,7 @@ async fn a_full_disk_still_knows_what_was_answered() {
         }
         key += 1;
     };
-    assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
+    assert!(matches!(refused, Refused::Unknown(_)), "{refused:?}");
     assert!(!store.is_up());
     let again = answers.begin(begin(0, "m", 1)).await;
     assert_eq!(again, Ok(Begun::Answered(answer(9))));

@@ -33,7 +33,7 @@ async fn child_whose_files_are_limited() {
     let store = Store::open(folder.path()).unwrap();
     let line = spool(&store, "orders");
     let (mut stored, refused) = fill(&line, "a").await;
-    assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
+    assert!(matches!(refused, Refused::Unknown(_)), "{refused:?}");
     assert!(!store.is_up());
     assert!(stored.len() > 10, "only {} fitted", stored.len());
     assert!(holds(&ids(&all(&line).await), &stored), "it can be read");

@@ -54,7 +54,7 @@ async fn fills_up(room: usize) {
     disk.set_trouble(Trouble::Room(disk.blocks() + room));
     let (stored, refused) = fill(&line, "a").await;
     assert!(stored.len() > 10, "only {} fitted", stored.len());
-    let Refused::Unavailable(reason) = refused else {
+    let Refused::Unknown(reason) = refused else {
         panic!("{refused:?}");
     };
     assert!(reason.contains("storage space"), "{reason}");
@@ -109,10 +109,11 @@ async fn a_disk_that_fails_altogether_comes_back_with_everything() {
         let usage = line.usage();
         disk.set_trouble(trouble);
         let refused = line.append(message("c")).await.unwrap_err();
-        assert!(matches!(refused, Refused::Unavailable(_)));
+        assert!(matches!(refused, Refused::Unknown(_)), "{refused:?}");
         assert!(!store.is_up());
-        let removed = line.remove(vec![0]).await;
-        assert!(matches!(removed, Err(Refused::Unavailable(_))));
+        let refused = line.append(message("d")).await.unwrap_err();
+        assert!(matches!(refused, Refused::Unavailable(_)), "{refused:?}");
+        line.remove(vec![0]).await.unwrap_err();
         assert_eq!(
             line.usage().messages,
             usage.messages,
@@ -125,7 +126,7 @@ async fn a_disk_that_fails_altogether_comes_back_with_everything() {
             &["a".to_owned(), "b".to_owned()]
         ));
         assert_eq!(line.usage().messages, all(&line).await.len() as u64);
-        line.append(message("d")).await.unwrap();
+        line.append(message("e")).await.unwrap();
         store.close().await;
     }
 }
@@ -145,7 +146,7 @@ async fn a_failed_read_is_refused_and_mended() {
     disk.set_trouble(Trouble::Broken);
     let read = line.first(usize::MAX, u64::MAX).await;
     assert!(
-        matches!(read, Err(Refused::Unavailable(_))),
+        matches!(read, Err(Refused::Unknown(_))),
         "{:?}",
         read.map(|all| all.len())
     );
