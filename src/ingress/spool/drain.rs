@@ -21,7 +21,7 @@ use crate::{
     buffer::Buffer,
     config::model::{self, Inbound, Unroutable},
     policy::Backoff,
-    store::{Entry, Refused, Spool},
+    store::{Entry, Refused, Spool, Usage},
     telemetry::RouteMetrics,
 };
 
@@ -29,7 +29,8 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// About how many bytes of bodies are read at once.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
-/// A line that so many batches empty is emptied while newcomers wait.
+/// A line that so many batches empty is emptied while newcomers wait: batches of messages, and of
+/// bytes.
 const LAST_BATCHES: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -221,9 +222,8 @@ impl Drain {
 
     /// Publishes a batch, and where little is left all of the line.
     async fn advance(&mut self, entries: Vec<Entry>, stop: &CancellationToken) -> bool {
-        let few = u64::try_from(self.batch * LAST_BATCHES).unwrap_or(u64::MAX);
         // Only after a success: callers need not wait for a broker that does not answer.
-        if self.batch == 1 || self.spool.usage().messages > few {
+        if self.batch == 1 || !is_little(&self.spool.usage(), self.batch) {
             return self.publish(entries, stop).await;
         }
         // Whoever is appending gets to the end of it; from then on newcomers wait for this guard.
@@ -353,6 +353,12 @@ impl Drain {
             self.batch = 1;
         }
     }
+}
+
+/// Whether batches of so many messages soon empty the line.
+fn is_little(left: &Usage, batch: usize) -> bool {
+    let few = (batch * LAST_BATCHES) as u64;
+    left.messages <= few && left.bytes <= LAST_BATCHES as u64 * BATCH_BYTES
 }
 
 impl Named {

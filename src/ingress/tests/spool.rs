@@ -424,6 +424,41 @@ async fn a_client_that_leaves_does_not_take_its_message_along() {
         .await;
 }
 
+/// Newcomers wait for the end of a line only where it is near: few messages may be many bytes.
+#[tokio::test]
+async fn large_messages_are_many_though_they_are_few() {
+    let mut rig = Rig::start(with_spool()).await;
+    rig.bridge.broker.set(Gate::Down);
+    for _ in 0..9 {
+        let publish = Publish {
+            exchange: "orders".into(),
+            routing_key: "order.eu".into(),
+            properties: lapin::BasicProperties::default().with_message_id("large".into()),
+            body: vec![b'x'; 3 << 20].into(),
+        };
+        rig.spool.append(publish).await.unwrap();
+    }
+    rig.bridge.broker.set(Gate::Open);
+    rig.takes("large", Outcome::Routed).await;
+    // Of eight, as many as four batches of two have, the first two are on their way.
+    let on_its_way = rig.bridge.broker.take().await;
+    let begun = Instant::now();
+    // No body: those on their way take all the room that there is for bodies.
+    let newcomer = post("/orders/eu", "Message-Id: m-1\r\n", "");
+    let answer = rig.bridge.client().await.ask(newcomer).await;
+    spooled(&answer, "m-1");
+    assert!(
+        begun.elapsed() < PATIENCE / 2,
+        "it waited for the line's end"
+    );
+    on_its_way.end(Outcome::Routed);
+    for _ in 0..7 {
+        rig.takes("large", Outcome::Routed).await;
+    }
+    rig.takes("m-1", Outcome::Routed).await;
+    rig.is_empty().await;
+}
+
 /// A batch under way when the end comes is followed to its end, and removed.
 #[tokio::test]
 async fn stopping_finishes_the_batch() {
