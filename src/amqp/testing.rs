@@ -1,9 +1,13 @@
 //! A broker for tests of other folders: it does what the test says.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{RecvTimeoutError, sync_channel},
+    time::Duration,
+};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -13,6 +17,9 @@ use super::{
     publisher::{Gate, Request, Unit},
 };
 use crate::message::{Message, Publish};
+
+/// Longer than anything a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes what is published, one by one.
 pub(crate) struct Broker {
@@ -68,7 +75,8 @@ pub(crate) fn reply(replies: &Replies, message: Message) {
 impl Broker {
     pub(crate) async fn take(&mut self) -> Taken {
         while self.ahead.is_empty() {
-            let unit = self.requests.recv().await.expect("a publish");
+            let unit = within(PATIENCE, "a publish", self.requests.recv()).await;
+            let unit = unit.expect("a publish");
             self.ahead.extend(unit.into_requests());
         }
         Taken(self.ahead.pop_front().expect("not empty"))
@@ -119,7 +127,8 @@ impl Queue {
 
     /// The next verdict: the tag, and whether it was acknowledged rather than requeued.
     pub(crate) async fn verdict(&mut self) -> (u64, bool) {
-        let (tag, verdict) = self.verdicts.recv().await.expect("a verdict");
+        let verdict = within(PATIENCE, "a verdict", self.verdicts.recv()).await;
+        let (tag, verdict) = verdict.expect("a verdict");
         (tag, verdict == Verdict::Ack)
     }
 
@@ -133,4 +142,41 @@ impl Queue {
         let (settle, verdicts) = mpsc::channel(self.deliveries.max_capacity());
         (self.settle, self.verdicts) = (settle, verdicts);
     }
+}
+
+/// What `future` gives. The limit is one of real time: a timer would make the clock of a test whose
+/// time is paused jump to it.
+async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    let (done, waiting) = sync_channel::<()>(0);
+    let (late, too_late) = oneshot::channel();
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // The test may have ended at this moment.
+            late.send(()).ok();
+        }
+    });
+    tokio::select! {
+        biased;
+        value = future => {
+            drop(done);
+            value
+        }
+        Ok(()) = too_late => panic!("not in time: {what}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "not in time: a publish")]
+async fn what_never_comes_is_not_waited_for() {
+    let (_publisher, mut broker) = broker(1);
+    let limit = Duration::from_millis(10);
+    within(limit, "a publish", broker.requests.recv()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_what_comes_does_not_move_a_paused_clock() {
+    let begun = Instant::now();
+    let pause = tokio::time::sleep(PATIENCE * 1000);
+    within(PATIENCE, "the end of a pause", pause).await;
+    assert!(begun.elapsed() >= PATIENCE * 1000);
 }
