@@ -1,10 +1,15 @@
 //! The whole bridge: the only place that knows every part.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinHandle, JoinSet},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -146,7 +151,8 @@ impl App {
     /// Runs until `shutdown` asks for the end, then drains in stages.
     ///
     /// # Errors
-    /// A part has failed by a defect of its own; the rest has been drained.
+    /// The broker's part cannot be started, and nothing was. A part has failed by a defect of its
+    /// own; the rest has been drained.
     pub async fn run(self, shutdown: Shutdown) -> Result<Drained, AppError> {
         let Self {
             config,
@@ -166,6 +172,14 @@ impl App {
             abort: CancellationToken::new(),
             spools: JoinSet::new(),
         };
+        // First of all: where this fails, nothing else has to be ended.
+        let links = match broker.start(&config, &tracker) {
+            Ok(links) => links,
+            Err(error) => {
+                close(store).await;
+                return Err(error.into());
+            }
+        };
         state.draining = shutdown.graceful.clone();
         let admin = Admin::new(config.clone(), metrics, state, store.clone());
         let stop_admin = CancellationToken::new();
@@ -181,18 +195,17 @@ impl App {
             running.stop_accepting.clone(),
             running.abort.clone(),
         );
-        let http = task::spawn(&tracker, "http listener", serving);
+        let mut http = JoinSet::new();
+        http.spawn(serving);
         let mut forwarding = JoinSet::new();
         for forwarder in forwarders {
             let drain = running.stages.consumers.clone();
             forwarding.spawn(forwarder.run(drain, running.abort.clone()));
         }
-        let [publishing, consuming] = broker.start(&config, &tracker)?;
         let failed = tokio::select! {
             () = shutdown.graceful.cancelled() => None,
             () = shutdown.immediate.cancelled() => None,
-            Err(panic) = publishing => Some(panic),
-            Err(panic) = consuming => Some(panic),
+            failure = failure(links, [&mut http, &mut forwarding], &mut running.spools) => Some(failure),
         };
         let drained = running
             .drain(&config, &shutdown, http, forwarding, &replies)
@@ -206,15 +219,9 @@ impl App {
             tracing::warn!("connections did not close in time");
         }
         // Last of all: until here something may have had to be kept.
-        if let Some(store) = store
-            && tokio::time::timeout(CLOSE_LIMIT, store.close())
-                .await
-                .is_err()
-        {
-            tracing::warn!("the store did not close in time; the next start will look it through");
-        }
-        failed.map_or(Ok(drained), |panic| {
-            Err(AppError::Failed(panic.to_string()))
+        close(store).await;
+        failed.map_or(Ok(drained), |(part, panic)| {
+            Err(AppError::Failed(format!("{part}: {panic}")))
         })
     }
 }
@@ -241,17 +248,17 @@ impl Running {
         mut self,
         config: &Config,
         shutdown: &Shutdown,
-        mut http: tokio::task::JoinHandle<usize>,
+        mut http: JoinSet<usize>,
         mut forwarding: JoinSet<usize>,
         replies: &Replies,
     ) -> Drained {
         tracing::info!(limit = ?config.drain_timeout, waiting_replies = replies.waiting(), "draining");
         self.stop_accepting.cancel();
         self.stages.consumers.cancel();
-        let mut requests_cut = None;
+        let mut requests_cut = 0;
         let mut deliveries_cut = 0;
         let finishing = async {
-            requests_cut = (&mut http).await.ok();
+            join(&mut http, &mut requests_cut).await;
             join(&mut forwarding, &mut deliveries_cut).await;
             // What a spool has published is confirmed and removed; the rest is kept.
             while self.spools.join_next().await.is_some() {}
@@ -263,11 +270,9 @@ impl Running {
         }
         self.abort.cancel();
         self.spools.abort_all();
-        if requests_cut.is_none() {
-            requests_cut = tokio::time::timeout(ABORT_LIMIT, http)
-                .await
-                .ok()
-                .and_then(Result::ok);
+        let ending = join(&mut http, &mut requests_cut);
+        if tokio::time::timeout(ABORT_LIMIT, ending).await.is_err() {
+            tracing::warn!("requests did not end in time");
         }
         let ending = join(&mut forwarding, &mut deliveries_cut);
         if tokio::time::timeout(ABORT_LIMIT, ending).await.is_err() {
@@ -284,7 +289,7 @@ impl Running {
         }
         self.stages.connections.cancel();
         let drained = Drained {
-            requests_cut: requests_cut.unwrap_or_default(),
+            requests_cut,
             deliveries_cut,
         };
         if drained == Drained::default() {
@@ -310,9 +315,47 @@ fn open_store(config: &Config) -> Result<Option<Store>, StoreError> {
     needed.then(|| Store::open(&config.store.path)).transpose()
 }
 
-/// Waits for every forwarder, and counts the deliveries that they gave up.
-async fn join(forwarding: &mut JoinSet<usize>, cut: &mut usize) {
-    while let Some(ended) = forwarding.join_next().await {
+async fn close(store: Option<Store>) {
+    if let Some(store) = store
+        && tokio::time::timeout(CLOSE_LIMIT, store.close())
+            .await
+            .is_err()
+    {
+        tracing::warn!("the store did not close in time; the next start will look it through");
+    }
+}
+
+/// The first part that fails, and its panic. A part that is missing would be missed by nobody:
+/// messages would be taken and go no further.
+async fn failure(
+    [publishing, consuming]: [JoinHandle<()>; 2],
+    [http, forwarding]: [&mut JoinSet<usize>; 2],
+    spools: &mut JoinSet<()>,
+) -> (&'static str, JoinError) {
+    let (part, panic) = tokio::select! {
+        Err(panic) = publishing => ("publish connection", panic),
+        Err(panic) = consuming => ("consume connection", panic),
+        panic = panicked(http) => ("http listener", panic),
+        panic = panicked(forwarding) => ("forwarding", panic),
+        panic = panicked(spools) => ("emptying a spool", panic),
+    };
+    tracing::error!(part, %panic, "a part of the bridge failed; the rest ends");
+    (part, panic)
+}
+
+/// The first panic among these tasks. Cancel safe.
+async fn panicked<T: 'static>(tasks: &mut JoinSet<T>) -> JoinError {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panic) = ended {
+            return panic;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Waits for every task, and counts what they gave up.
+async fn join(tasks: &mut JoinSet<usize>, cut: &mut usize) {
+    while let Some(ended) = tasks.join_next().await {
         *cut += ended.unwrap_or_default();
     }
 }
