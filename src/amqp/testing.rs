@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Broker {
     requests: mpsc::Receiver<Unit>,
     /// Taken from the queue as a part of a unit, and not yet asked for.
-    ahead: VecDeque<Request>,
+    ahead: VecDeque<Box<Request>>,
     gate: watch::Sender<Gate>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Queue {
 }
 
 /// A publish that waits for its outcome.
-pub(crate) struct Taken(Request);
+pub(crate) struct Taken(Box<Request>);
 
 /// A publisher of which at most `limit` publishes are under way, and its broker.
 pub(crate) fn broker(limit: usize) -> (Publisher, Broker) {

@@ -61,11 +61,14 @@ pub(super) fn begin(
     id: &ShortString,
     timeout: Duration,
 ) -> Detached<Outcome> {
-    let (publisher, inlet, id) = (ingress.publisher.clone(), inlet.clone(), id.clone());
+    let (inlet, id, since) = (inlet.clone(), id.clone(), Instant::now());
+    let begun = ingress.publisher.begin(publish, timeout);
     Detached::new(&ingress.tracker, async move {
-        let begun = Instant::now();
-        let outcome = publisher.publish(publish, timeout).await;
-        inlet.published(&outcome, id.as_str(), begun.elapsed());
+        let outcome = match begun {
+            Ok(begun) => begun.outcome().await,
+            Err(outcome) => outcome,
+        };
+        inlet.published(&outcome, id.as_str(), since.elapsed());
         outcome
     })
 }

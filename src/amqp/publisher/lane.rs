@@ -66,7 +66,7 @@ impl Lane {
 
     /// The next requests, at least one; `None` at the end of the session. A unit of several is
     /// never divided, so there may be more than the window holds.
-    async fn next_window(&mut self) -> Option<Vec<Request>> {
+    async fn next_window(&mut self) -> Option<Vec<Box<Request>>> {
         loop {
             let open = self.gate.wait_for(|gate| *gate == Gate::Open);
             tokio::select! {
@@ -89,7 +89,8 @@ impl Lane {
             // A requester whose time is over has been told that the outcome is unknown; not
             // writing the message is the better half of that.
             let requests = units.into_iter().flat_map(Unit::into_requests);
-            let batch: Vec<Request> = requests.filter(|request| request.deadline > now).collect();
+            let batch: Vec<Box<Request>> =
+                requests.filter(|request| request.deadline > now).collect();
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -139,13 +140,13 @@ impl Lane {
         channel
     }
 
-    fn answer_all(&self, settled: Vec<(Request, Outcome)>) {
+    fn answer_all(&self, settled: Vec<(Box<Request>, Outcome)>) {
         for (request, outcome) in settled {
             self.answer(request, outcome);
         }
     }
 
-    fn answer(&self, request: Request, outcome: Outcome) {
+    fn answer(&self, request: Box<Request>, outcome: Outcome) {
         if outcome == Outcome::Unroutable {
             self.doubt.notify_one();
         }

@@ -4,6 +4,11 @@
 //! takes a window of requests from the queue, writes them in order, awaits all their confirms and
 //! only then matches the returned messages.
 
+#![allow(
+    clippy::vec_box,
+    reason = "requests are large, and go from vector to vector on their way"
+)]
+
 mod lane;
 mod ordered;
 mod window;
@@ -59,15 +64,19 @@ pub struct Publisher {
     limit: usize,
 }
 
-/// What a lane takes from the queue as a whole.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly every unit is the large one; a box would be an allocation for each publish"
-)]
+/// A publish that a lane has, or will have, unless it is too late for it.
+#[must_use = "the outcome is known only to who waits for it"]
+pub struct Begun {
+    outcome: oneshot::Receiver<Outcome>,
+    deadline: Instant,
+}
+
+/// What a lane takes from the queue as a whole. Requests are boxed: they are large, and change
+/// hands often.
 pub(super) enum Unit {
-    One(Request),
+    One(Box<Request>),
     /// Written by one lane, one after the other, in one window.
-    Ordered(Vec<Request>),
+    Ordered(Vec<Box<Request>>),
 }
 
 /// A publish on its way to a lane.
@@ -116,21 +125,30 @@ impl Publisher {
     ///
     /// Dropping the future does not take back a publish that has begun.
     pub async fn publish(&self, publish: Publish, timeout: Duration) -> Outcome {
+        match self.begin(publish, timeout) {
+            Ok(begun) => begun.outcome().await,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Hands a publish to the lanes. From here on it goes its way whether anybody waits for its
+    /// outcome, which is known after `timeout` at the latest, or not.
+    ///
+    /// # Errors
+    /// What it has come to at once.
+    pub fn begin(&self, publish: Publish, timeout: Duration) -> Result<Begun, Outcome> {
         if let Some(closed) = self.closed() {
-            return closed;
+            return Err(closed);
         }
         let Ok(permit) = self.in_flight.clone().try_acquire_owned() else {
-            return Outcome::Overloaded;
+            return Err(Outcome::Overloaded);
         };
         let deadline = Instant::now() + timeout;
         let (request, outcome) = Request::new(publish, deadline, permit);
         if self.queue.try_send(Unit::One(request)).is_err() {
-            return Outcome::Unavailable;
+            return Err(Outcome::Unavailable);
         }
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Outcome::Unknown,
-        }
+        Ok(Begun { outcome, deadline })
     }
 
     /// From 0 to 1: how much of the in-flight limit is used.
@@ -164,11 +182,23 @@ impl Publisher {
     }
 }
 
+// === impl Begun ===
+
+impl Begun {
+    /// The outcome, at the deadline at the latest.
+    pub async fn outcome(self) -> Outcome {
+        match timeout_at(self.deadline, self.outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Outcome::Unknown,
+        }
+    }
+}
+
 // === impl Request ===
 
 impl Unit {
     /// The publishes of the unit, in order.
-    pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
+    pub(super) fn into_requests(self) -> impl Iterator<Item = Box<Request>> {
         let (one, ordered) = match self {
             Self::One(request) => (Some(request), Vec::new()),
             Self::Ordered(requests) => (None, requests),
@@ -182,20 +212,20 @@ impl Request {
         publish: Publish,
         deadline: Instant,
         permit: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<Outcome>) {
+    ) -> (Box<Self>, oneshot::Receiver<Outcome>) {
         let (answer, outcome) = oneshot::channel();
-        let request = Self {
+        let request = Box::new(Self {
             publish,
             deadline,
             answer,
             _permit: permit,
-        };
+        });
         (request, outcome)
     }
 
     /// A request that nobody waits for, told apart by its routing key.
     #[cfg(test)]
-    pub(super) fn for_test(routing_key: &str) -> Self {
+    pub(super) fn for_test(routing_key: &str) -> Box<Self> {
         let permit = Arc::new(Semaphore::new(1))
             .try_acquire_owned()
             .expect("a permit");
@@ -205,12 +235,12 @@ impl Request {
             properties: lapin::BasicProperties::default(),
             body: bytes::Bytes::new(),
         };
-        Self {
+        Box::new(Self {
             publish,
             deadline: Instant::now(),
             answer: oneshot::channel().0,
             _permit: permit,
-        }
+        })
     }
 
     /// Tells the requester; it may have gone, which is no matter.

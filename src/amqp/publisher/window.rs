@@ -5,8 +5,14 @@
 //! so once *every* confirm of a window has resolved, every return of that window has been handed
 //! out to one of them, and the private id that each message carries says whose it is.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm, options::BasicPublishOptions,
     types::AMQPValue,
@@ -28,7 +34,7 @@ pub(super) struct Patience {
 
 /// What came of a window.
 pub(super) struct Settled {
-    pub settled: Vec<(Request, Outcome)>,
+    pub settled: Vec<(Box<Request>, Outcome)>,
     /// Set when the channel cannot be used any more.
     pub unsettled: Option<Unsettled>,
 }
@@ -42,7 +48,7 @@ impl Settled {
 /// What a window left open, when its channel or connection ended under it.
 pub(super) struct Unsettled {
     /// Not known to be confirmed: to be repeated under the same message id.
-    pub repeat: Vec<Request>,
+    pub repeat: Vec<Box<Request>>,
     /// The broker's reply code and text, where it closed the channel.
     pub reason: Option<(u16, String)>,
 }
@@ -56,7 +62,6 @@ enum Confirm {
 }
 
 /// The confirms of a window as they come in.
-#[derive(Default)]
 struct Ledger {
     confirms: Vec<Confirm>,
     returned: HashSet<usize>,
@@ -64,54 +69,131 @@ struct Ledger {
     broken: bool,
 }
 
+/// How far a publish has come; `F` is the client library's writing of it.
+enum Stage<F> {
+    Writing(Pin<Box<F>>),
+    Written(PublisherConfirm),
+    Done,
+}
+
 /// Publishes `batch` and settles as much of it as can be known.
 ///
 /// A deadline that passes leaves the channel unusable too: its late confirms would be taken for
 /// those of the next window.
-pub(super) async fn publish(channel: &Channel, batch: Vec<Request>, patience: Patience) -> Settled {
+pub(super) async fn publish(
+    channel: &Channel,
+    batch: Vec<Box<Request>>,
+    patience: Patience,
+) -> Settled {
     let latest = batch.iter().map(|request| request.deadline).max();
-    let mut ledger = Ledger::default();
-    let awaiting = ledger.fill(channel, &batch);
+    let mut ledger = Ledger::new(batch.len());
+    let mut stages = Vec::with_capacity(batch.len());
+    for (index, request) in batch.iter().enumerate() {
+        let mut stage = Stage::Writing(Box::pin(write(channel, index, request)));
+        // The first poll takes the delivery tag and queues the frames, so that polling in order
+        // writes in order, without a round trip to the connection's thread for each.
+        match futures_util::poll!(pin!(stage.outcome())) {
+            Poll::Ready(outcome) => ledger.note(index, outcome),
+            Poll::Pending => {}
+        }
+        stages.push(stage);
+    }
     let in_time = tokio::select! {
-        () = awaiting => true,
+        () = ledger.fill(&mut stages) => true,
         () = patience.over(latest) => false,
     };
-    ledger.confirms.resize(batch.len(), Confirm::Open);
+    if !in_time {
+        ledger.sweep(&mut stages);
+    }
+    drop(stages);
     ledger.close(batch, in_time)
+}
+
+// === impl Stage ===
+
+impl<F> Stage<F>
+where
+    F: Future<Output = Result<PublisherConfirm, lapin::Error>>,
+{
+    fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// What the broker says of the publish. Cancel safe; to be asked until it is known.
+    async fn outcome(&mut self) -> Result<Confirmation, lapin::Error> {
+        if let Self::Writing(writing) = self {
+            match writing.await {
+                Ok(confirm) => *self = Self::Written(confirm),
+                Err(error) => {
+                    *self = Self::Done;
+                    return Err(error);
+                }
+            }
+        }
+        let Self::Written(confirm) = self else {
+            return std::future::pending().await;
+        };
+        let outcome = confirm.await;
+        *self = Self::Done;
+        outcome
+    }
 }
 
 // === impl Ledger ===
 
 impl Ledger {
-    async fn fill(&mut self, channel: &Channel, batch: &[Request]) {
-        let mut writing = Vec::with_capacity(batch.len());
-        for (index, request) in batch.iter().enumerate() {
-            let mut publish = Box::pin(write(channel, index, request));
-            // The first poll takes the delivery tag and queues the frames, so that polling in
-            // order writes in order, without a round trip to the connection's thread for each.
-            let done = match futures_util::poll!(publish.as_mut()) {
-                std::task::Poll::Ready(done) => Some(done),
-                std::task::Poll::Pending => None,
-            };
-            writing.push((publish, done));
-        }
-        let mut confirms = Vec::with_capacity(batch.len());
-        for (publish, done) in writing {
-            confirms.push(match done {
-                Some(done) => done,
-                None => publish.await,
-            });
-        }
-        for confirm in confirms {
-            let outcome = match confirm {
-                Ok(confirm) => confirm.await,
-                Err(error) => Err(error),
-            };
-            self.note(outcome);
+    fn new(count: usize) -> Self {
+        Self {
+            confirms: vec![Confirm::Open; count],
+            returned: HashSet::new(),
+            reason: None,
+            broken: false,
         }
     }
 
-    fn note(&mut self, outcome: Result<Confirmation, lapin::Error>) {
+    /// Awaits every confirm, the last first: when that is there, so are nearly all others, and the
+    /// lane is woken once for the window instead of once for each publish.
+    async fn fill<F>(&mut self, stages: &mut [Stage<F>])
+    where
+        F: Future<Output = Result<PublisherConfirm, lapin::Error>>,
+    {
+        for (index, stage) in stages.iter_mut().enumerate().rev() {
+            if !stage.is_done() {
+                self.note(index, stage.outcome().await);
+            }
+        }
+    }
+
+    /// Takes what has come, when the time is over.
+    ///
+    /// The second look takes returns only. The return of a publish that the first look finds
+    /// confirmed may be in the hands of a confirm that came between the two.
+    fn sweep<F>(&mut self, stages: &mut [Stage<F>])
+    where
+        F: Future<Output = Result<PublisherConfirm, lapin::Error>>,
+    {
+        for (index, stage) in stages.iter_mut().enumerate() {
+            if !stage.is_done()
+                && let Some(outcome) = stage.outcome().now_or_never()
+            {
+                self.note(index, outcome);
+            }
+        }
+        for stage in stages.iter_mut().filter(|stage| !stage.is_done()) {
+            if let Some(outcome) = stage.outcome().now_or_never() {
+                self.take_return(outcome);
+            }
+        }
+    }
+
+    fn note(&mut self, index: usize, outcome: Result<Confirmation, lapin::Error>) {
+        let confirm = self.take_return(outcome);
+        if let Some(noted) = self.confirms.get_mut(index) {
+            *noted = confirm;
+        }
+    }
+
+    fn take_return(&mut self, outcome: Result<Confirmation, lapin::Error>) -> Confirm {
         let (confirm, returned) = match outcome {
             Ok(Confirmation::Ack(returned)) => (Confirm::Ack, returned),
             Ok(Confirmation::Nack(returned)) => (Confirm::Nack, returned),
@@ -122,10 +204,10 @@ impl Ledger {
                 (Confirm::Open, None)
             }
         };
-        self.confirms.push(confirm);
         if let Some(index) = returned.and_then(|message| return_id(&message.properties)) {
             self.returned.insert(index);
         }
+        confirm
     }
 
     /// Turns what is known into outcomes.
@@ -133,7 +215,7 @@ impl Ledger {
     /// Where some confirms are missing, a return in hand that belongs to an unconfirmed publish
     /// means that a confirmed one's return may be stuck behind it in the client library: then an
     /// ack proves nothing and those publishes stay open as well.
-    fn close(self, batch: Vec<Request>, in_time: bool) -> Settled {
+    fn close(self, batch: Vec<Box<Request>>, in_time: bool) -> Settled {
         let unusable = self.broken || !in_time;
         let acked = |index: &usize| self.confirms.get(*index) == Some(&Confirm::Ack);
         let acks_prove = self.returned.iter().all(acked);
@@ -178,33 +260,49 @@ impl Patience {
     }
 }
 
-async fn write(
+fn write(
     channel: &Channel,
     index: usize,
     request: &Request,
-) -> Result<PublisherConfirm, lapin::Error> {
+) -> impl Future<Output = Result<PublisherConfirm, lapin::Error>> {
     let publish = &request.publish;
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    let properties = with_return_id(publish.properties.clone(), index);
-    channel
-        .basic_publish(
-            publish.exchange.clone(),
-            publish.routing_key.clone(),
-            options,
-            &publish.body,
-            properties,
-        )
-        .await
+    channel.basic_publish(
+        publish.exchange.clone(),
+        publish.routing_key.clone(),
+        options,
+        &publish.body,
+        with_return_id(&publish.properties, index),
+    )
 }
 
-fn with_return_id(properties: BasicProperties, index: usize) -> BasicProperties {
+/// A copy that carries the id by which its return is known.
+///
+/// Field by field: the library gives no way to change a table in place, and a copy of the whole
+/// would copy the table twice.
+fn with_return_id(properties: &BasicProperties, index: usize) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
     let id = i32::try_from(index).unwrap_or(i32::MAX);
     headers.insert(RETURN_ID.into(), AMQPValue::LongInt(id));
-    properties.with_headers(headers)
+    let mut copy = BasicProperties::default().with_headers(headers);
+    macro_rules! copy {
+        ($($get:ident $set:ident),*) => {
+            $(if let Some(value) = properties.$get() {
+                copy = copy.$set(value.clone());
+            })*
+        };
+    }
+    copy!(
+        content_type with_content_type, content_encoding with_content_encoding,
+        delivery_mode with_delivery_mode, priority with_priority,
+        correlation_id with_correlation_id, reply_to with_reply_to,
+        expiration with_expiration, message_id with_message_id, timestamp with_timestamp,
+        kind with_type, user_id with_user_id, app_id with_app_id, cluster_id with_cluster_id
+    );
+    copy
 }
 
 fn return_id(properties: &BasicProperties) -> Option<usize> {
@@ -216,6 +314,8 @@ fn return_id(properties: &BasicProperties) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use lapin::types::FieldTable;
+
     use super::*;
 
     /// A window of three whose confirms and returns are as given; the outcomes of those that are
@@ -281,6 +381,30 @@ mod tests {
             [of(0, Outcome::Unroutable), of(2, Outcome::Routed)]
         );
         assert_eq!(left, Some(1));
+    }
+
+    #[test]
+    fn the_copy_that_is_written_lacks_nothing() {
+        let mut table = FieldTable::default();
+        table.insert("x".into(), AMQPValue::Boolean(true));
+        let whole = BasicProperties::default()
+            .with_content_type("1".into())
+            .with_content_encoding("2".into())
+            .with_delivery_mode(2)
+            .with_priority(3)
+            .with_correlation_id("4".into())
+            .with_reply_to("5".into())
+            .with_expiration("6".into())
+            .with_message_id("7".into())
+            .with_timestamp(8)
+            .with_type("9".into())
+            .with_user_id("10".into())
+            .with_app_id("11".into())
+            .with_cluster_id("12".into());
+        let copy = with_return_id(&whole.clone().with_headers(table.clone()), 13);
+        assert_eq!(return_id(&copy), Some(13));
+        table.insert(RETURN_ID.into(), AMQPValue::LongInt(13));
+        assert_eq!(copy, whole.with_headers(table));
     }
 
     /// A return of an unconfirmed publish is in hand: the return of a confirmed one may be stuck
