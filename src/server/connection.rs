@@ -6,11 +6,22 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Seen};
+use super::{
+    activity::{Activity, Seen},
+    quiet::Quiet,
+};
 
 /// How long a connection that has just been accepted may still send its first request when the
 /// server stops: a request that was on its way is answered, not reset.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// What is said to a connection from outside.
+enum Word {
+    Abort,
+    Stop,
+    /// It is time to see what it is doing.
+    Look,
+}
 
 /// Serves until the connection is done.
 ///
@@ -32,17 +43,30 @@ pub(super) async fn drive<C>(
     let mut stopping = false;
     let mut leaving = false;
     loop {
-        tokio::select! {
-            // First, so that what has arrived is read before anything is closed.
-            biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
+        let word = {
+            let word = pin!(async {
+                tokio::select! {
+                    biased;
+                    () = abort.cancelled() => Word::Abort,
+                    () = stop.cancelled(), if !stopping => Word::Stop,
+                    () = look.as_mut() => Word::Look,
                 }
-                return;
+            });
+            tokio::select! {
+                // First, so that what has arrived is read before anything is closed.
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                    return;
+                }
+                word = Quiet::new(word) => word,
             }
-            () = abort.cancelled() => return,
-            () = stop.cancelled(), if !stopping => {
+        };
+        match word {
+            Word::Abort => return,
+            Word::Stop => {
                 stopping = true;
                 if activity.is_fresh() {
                     look.as_mut().reset(Instant::now() + GRACE);
@@ -51,7 +75,7 @@ pub(super) async fn drive<C>(
                     connection.as_mut().graceful_shutdown();
                 }
             }
-            () = look.as_mut() => {
+            Word::Look => {
                 look.as_mut().reset(Instant::now() + patience);
                 let idle = activity.is_idle_since(&mut seen);
                 if idle && (leaving || activity.is_fresh()) {

@@ -6,6 +6,7 @@ pub mod body;
 mod connection;
 mod kind;
 pub mod problem;
+mod quiet;
 mod serve;
 
 #[cfg(test)]

@@ -164,7 +164,8 @@ fn open<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, permit: OwnedSem
             let (shared, activity) = (shared.clone(), activity.clone());
             service_fn(move |request| {
                 let open = activity.begin(&shared.cuts);
-                let answer = shared.handler.clone().handle(request);
+                // It is large, and handed on a few times before it is polled.
+                let answer = Box::pin(shared.handler.clone().handle(request));
                 async move {
                     let answer = answer.await;
                     open.answered();
