@@ -1,7 +1,7 @@
 //! What a publish came to, as HTTP: the one place that turns outcomes into answers.
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use http_body_util::Full;
 
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
     server::{Kind, Problem, Response, problem::id_header},
     store::Refused,
 };
+
+const MESSAGE_ID: HeaderName = HeaderName::from_static("message-id");
 
 /// How an accepted message is said to have ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ pub(super) fn accepted(settings: &Accepted, id: &str, status: Status) -> Respons
         );
     }
     if let Some(value) = id_header(id) {
-        headers.insert("message-id", value);
+        headers.insert(MESSAGE_ID, value);
     }
     for (name, value) in &settings.headers {
         headers.insert(name, value.clone());
@@ -126,21 +128,29 @@ fn document(id: &str, status: Status) -> Bytes {
         Status::Spooled => "spooled",
         Status::Discarded => "discarded",
     };
-    let mut text = String::with_capacity(id.len() + 32);
+    let mut text = String::with_capacity(id.len() + 40);
     text.push_str("{\"id\":\"");
+    // RFC 8259 §7: nothing else must be escaped, and hardly any id has it.
+    if id.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
+        escape(id, &mut text);
+    } else {
+        text.push_str(id);
+    }
+    text.push_str("\",\"status\":\"");
+    text.push_str(status);
+    text.push_str("\"}");
+    Bytes::from(text)
+}
+
+fn escape(id: &str, text: &mut String) {
     for character in id.chars() {
         match character {
             '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
-            // RFC 8259 §7: control characters must be escaped.
             control if control < ' ' => {
                 text.push_str(&format!("\\u{:04x}", u32::from(control)));
             }
             other => text.push(other),
         }
     }
-    text.push_str("\",\"status\":\"");
-    text.push_str(status);
-    text.push_str("\"}");
-    Bytes::from(text)
 }

@@ -31,7 +31,12 @@ pub(super) const AS_PROPERTIES: [&str; 4] = [
     "message-id",
 ];
 /// Taken for the correlation id where there is no `Correlation-Id`; they stay headers as well.
-const CORRELATION_ALIASES: [&str; 2] = ["x-correlation-id", "x-request-id"];
+const CORRELATION_ALIASES: [HeaderName; 2] = [
+    HeaderName::from_static("x-correlation-id"),
+    HeaderName::from_static("x-request-id"),
+];
+const MESSAGE_ID: HeaderName = HeaderName::from_static("message-id");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
 
 /// What a route decides about its messages, beside headers.
 #[derive(Debug, Clone)]
@@ -103,10 +108,10 @@ pub fn properties(
     let chosen = |name: &HeaderName| chosen(parts, &filter, set, name);
     let id = match options.message_id {
         Some(id) => Some(short("message_id", id)?),
-        None => chosen(&HeaderName::from_static("message-id"))?,
+        None => chosen(&MESSAGE_ID)?,
     };
     properties = properties.with_message_id(id.unwrap_or_else(new_id));
-    if let Some(id) = chosen(&HeaderName::from_static("correlation-id"))? {
+    if let Some(id) = chosen(&CORRELATION_ID)? {
         properties = properties.with_correlation_id(id);
     } else if let Some(id) = correlation_alias(&parts.headers, &filter) {
         properties = properties.with_correlation_id(id);
@@ -166,12 +171,22 @@ fn table(
 /// Puts every header that may cross and has no property into `table`; returns how many could not.
 pub(super) fn collect(headers: &HeaderMap, filter: &Filter<'_>, table: &mut FieldTable) -> u64 {
     let mut skipped = 0;
-    for name in headers.keys() {
+    // Where no name is there twice, the value beside it is all there is.
+    let single = headers.len() == headers.keys_len();
+    let mut last = None;
+    for (name, line) in headers {
         let text = name.as_str();
+        if last.replace(text) == Some(text) {
+            continue;
+        }
         if AS_PROPERTIES.contains(&text) || headers::is_reserved(text) || !filter.passes(text) {
             continue;
         }
-        match (ShortString::try_new(text), joined(headers, name)) {
+        let value = match single {
+            true => Some(field::read(line.as_bytes())),
+            false => joined(headers, name),
+        };
+        match (ShortString::try_new(text), value) {
             (Ok(key), Some(value)) => {
                 table.insert(key, value);
             }
@@ -225,11 +240,8 @@ fn chosen(
     if let Some((_, text)) = set.iter().find(|(set, _)| set == name) {
         return short(name.as_str(), text).map(Some);
     }
-    if !filter.allows(name.as_str()) {
-        return Ok(None);
-    }
     let mut lines = parts.headers.get_all(name).iter();
-    let Some(line) = lines.next() else {
+    let Some(line) = lines.next().filter(|_| filter.allows(name.as_str())) else {
         return Ok(None);
     };
     if lines.next().is_some() {
@@ -267,8 +279,8 @@ fn encoding(
 fn correlation_alias(headers: &HeaderMap, filter: &Filter<'_>) -> Option<ShortString> {
     CORRELATION_ALIASES
         .iter()
-        .filter(|name| filter.allows(name))
-        .filter_map(|name| std::str::from_utf8(headers.get(*name)?.as_bytes()).ok())
+        .filter_map(|name| headers.get(name).filter(|_| filter.allows(name.as_str())))
+        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
         .filter(|text| !text.is_empty())
         .find_map(|text| ShortString::try_new(text).ok())
 }
