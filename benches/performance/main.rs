@@ -73,9 +73,12 @@ async fn run(settings: &Settings) -> anyhow::Result<Run> {
     let before = others_cpu_seconds(settings)?;
     let mut run = Run::default();
     for part in &settings.parts {
-        measure(settings, *part, &mut run, dir.path())
-            .await
-            .with_context(|| format!("part {}", part.name()))?;
+        // What the others have found is not lost with it.
+        if let Err(error) = measure(settings, *part, &mut run, dir.path()).await {
+            let failed = format!("{}: {error:#}", part.name());
+            eprintln!("failed: {failed}");
+            run.failed.push(failed);
+        }
     }
     let others = others_cpu_seconds(settings)? - before;
     run.machine = machine(settings).await?;

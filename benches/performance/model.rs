@@ -170,6 +170,8 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) machine: Machine,
+    /// Parts that came to nothing, and why.
+    pub(crate) failed: Vec<String>,
     pub(crate) flows: Vec<Rounds>,
     pub(crate) routes: Vec<Rounds>,
     /// Seconds of `hareway check` with many routes, process start included.
@@ -278,6 +280,10 @@ impl Run {
             let count = errors.count;
             total.merge(Errors { count, first });
         };
+        for failed in &self.failed {
+            let first = Some(failed.clone());
+            add("a part failed".to_owned(), &Errors { count: 1, first });
+        }
         let measured = [&self.flows, &self.routes, &self.connections, &self.bodies];
         for rounds in measured.into_iter().flatten() {
             let (flow, subject) = (rounds.point.flow.name(), rounds.subject.name());

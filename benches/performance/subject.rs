@@ -18,7 +18,7 @@ use crate::{
     process::{Running, free_port},
 };
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(120);
 const READY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A subject that runs.
