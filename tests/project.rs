@@ -246,17 +246,20 @@ fn the_handbook_lists_exactly_the_metrics_and_outcomes_that_exist() {
     }
 }
 
-/// Name → whether it is a histogram, read from the one file that defines metrics.
+/// Name → whether it is a histogram, read from the one file that defines metrics, and from the one
+/// that makes them.
 fn defined_metrics() -> BTreeMap<String, bool> {
-    let source = read(&root().join("src/telemetry/metrics.rs"));
-    let found: BTreeMap<String, bool> = source
+    let folder = root().join("src/telemetry/metrics");
+    let definitions = read(&folder.join("families.rs"));
+    let source = read(&folder.join("mod.rs"));
+    let found: BTreeMap<String, bool> = definitions
         .split("const ")
         .skip(1)
         .filter_map(|definition| {
             let (constant, rest) = definition.split_once(": Definition = ")?;
             let (_, after) = rest.split_once("name: \"")?;
             let (name, _) = after.split_once('"')?;
-            let histogram = source.contains(&format!("family.histograms({constant})"));
+            let histogram = source.contains(&format!("family.histograms(families::{constant})"));
             Some((name.to_owned(), histogram))
         })
         .collect();
