@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     arguments::Arguments,
@@ -35,6 +36,7 @@ pub struct Finished {
     pub row: &'static Row,
     /// The broker's.
     pub version: String,
+    /// Played.
     pub rounds: u32,
     pub sum: Tally,
     /// One entry for each failed round.
@@ -56,8 +58,9 @@ impl Stage {
 }
 
 /// Every row that is wanted, on each version of the broker that is there. Most of a round is waiting,
-/// so the versions are played side by side, and so are the slow rows and two halves of the quick ones.
-pub async fn play(arguments: &Arguments) -> Vec<Finished> {
+/// so the versions are played side by side, and so are slow and quick rows, the latter in two halves
+/// where there are cores for it. No round begins after `stop`.
+pub async fn play(arguments: &Arguments, stop: &CancellationToken) -> Vec<Finished> {
     println!("seed {}", arguments.seed);
     let mut roots = vec![None];
     if arguments.full {
@@ -67,10 +70,11 @@ pub async fn play(arguments: &Arguments) -> Vec<Finished> {
     let wanted = rows::ALL.iter().filter(in_form);
     let wanted = wanted.filter(|row| arguments.wants(row.name));
     let (quick, slow): (Vec<_>, Vec<_>) = wanted.partition(|row| row.pace == Pace::Quick);
-    let (even, odd) = alternate(quick, arguments.full);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (even, odd) = alternate(quick, arguments.full && cores >= 4);
     let tracks = roots.into_iter().flat_map(|root| {
         let parts = [even.clone(), odd.clone(), slow.clone()];
-        parts.map(|rows| play_rows(root.clone(), rows, arguments))
+        parts.map(|rows| play_rows(root.clone(), rows, arguments, stop))
     });
     let mut finished = join_all(tracks).await.concat();
     // By row, each with its versions side by side.
@@ -89,74 +93,81 @@ fn alternate<T>(all: Vec<T>, both: bool) -> (Vec<T>, Vec<T>) {
     (plain(even), plain(odd))
 }
 
+/// The first round of every row, then the second, and so on: a run that is ended early has something
+/// of each.
 async fn play_rows(
     root: Option<PathBuf>,
     rows: Vec<&'static Row>,
     arguments: &Arguments,
+    stop: &CancellationToken,
 ) -> Vec<Finished> {
     let mut node = Node {
         root,
         running: None,
     };
-    let mut finished = Vec::new();
-    for row in rows {
-        finished.push(play_row(row, arguments, &mut node).await);
+    let mut finished: Vec<_> = rows.into_iter().map(Finished::new).collect();
+    let most = finished.iter().map(|one| arguments.rounds_of(one.row.pace));
+    for round in 1..=most.max().unwrap_or(0) {
+        for one in &mut finished {
+            let due = round <= arguments.rounds_of(one.row.pace) && one.skipped.is_none();
+            if due && !stop.is_cancelled() {
+                one.play_round(round, arguments, &mut node).await;
+            }
+        }
     }
+    finished.retain(|one| one.rounds > 0 || one.skipped.is_some());
     finished
 }
 
-async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> Finished {
-    let rounds = match (arguments.full, row.pace) {
-        (false, _) => arguments.rounds.unwrap_or(1),
-        (true, Pace::Quick) => arguments.rounds.unwrap_or(20),
-        (true, Pace::Slow) => arguments.slow_rounds.or(arguments.rounds).unwrap_or(5),
-    };
-    let mut finished = Finished {
-        row,
-        version: String::new(),
-        rounds,
-        sum: Tally::default(),
-        failures: Vec::new(),
-        skipped: None,
-    };
-    for round in 1..=rounds {
-        let seed = seed_of(arguments.seed, row.name, round);
+impl Finished {
+    fn new(row: &'static Row) -> Self {
+        Self {
+            row,
+            version: String::new(),
+            rounds: 0,
+            sum: Tally::default(),
+            failures: Vec::new(),
+            skipped: None,
+        }
+    }
+
+    async fn play_round(&mut self, round: u32, arguments: &Arguments, node: &mut Node) {
         let (broker, version) = node.get().await;
-        finished.version.clone_from(&version);
+        self.version.clone_from(&version);
+        let name = self.row.name;
         let stage = Stage {
             broker: broker.clone(),
             version,
             root: node.root.clone(),
-            seed,
+            seed: seed_of(arguments.seed, name, round),
         };
-        finished.skipped = (row.skip)(&stage);
-        if let Some(why) = &finished.skipped {
-            println!("{} on {}: not played, {why}", row.name, stage.version);
-            return finished;
+        self.skipped = (self.row.skip)(&stage);
+        if let Some(why) = &self.skipped {
+            println!("{name} on {}: not played, {why}", stage.version);
+            return;
         }
+        self.rounds += 1;
         let begun = Instant::now();
         // Its panic is this round's failure, and nobody else's.
-        let played = AssertUnwindSafe((row.play)(stage));
+        let played = AssertUnwindSafe((self.row.play)(stage));
         let played = played.catch_unwind().await;
         let took = begun.elapsed();
         let failures = match played {
             Ok(tally) => {
-                finished.sum.add(&tally);
-                tally.violations(row.repeats)
+                self.sum.add(&tally);
+                tally.violations(self.row.repeats)
             }
             Err(panic) => vec![panic_text(&*panic)],
         };
         let word = if failures.is_empty() { "ok" } else { "FAILED" };
-        println!(
-            "{} on {} {round}/{rounds}: {word} in {took:.1?}",
-            row.name, finished.version
-        );
+        let of = arguments.rounds_of(self.row.pace);
+        let version = &self.version;
+        println!("{name} on {version} {round}/{of}: {word} in {took:.1?}");
         if !failures.is_empty() {
             let text = failures.join("\n  ");
-            let again = format!("--row {} --seed {}", row.name, arguments.seed);
-            finished
-                .failures
-                .push(format!("{} round {round} ({again}):\n  {text}", row.name));
+            let again = format!("--row {name} --seed {}", arguments.seed);
+            self.failures
+                .push(format!("{name} round {round} ({again}):\n  {text}"));
             let list = ["list_queues", "name", "state", "messages", "consumers"];
             let listed = AssertUnwindSafe(broker.ctl(&list)).catch_unwind().await;
             eprintln!("the broker's queues:\n{}", listed.unwrap_or_default());
@@ -164,7 +175,6 @@ async fn play_row(row: &'static Row, arguments: &Arguments, node: &mut Node) -> 
             node.replace();
         }
     }
-    finished
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

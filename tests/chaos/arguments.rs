@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::rows::Pace;
+
 /// Printed for a mistake.
 const USAGE: &str = "\
 usage: chaos [--full] [--seed N] [--rounds N] [--slow-rounds N] [--row NAME]… [--write FILE] [--list] [FILTER]…
@@ -55,6 +57,14 @@ impl Arguments {
             }
         }
         Ok(found)
+    }
+
+    pub fn rounds_of(&self, pace: Pace) -> u32 {
+        match (self.full, pace) {
+            (false, _) => self.rounds.unwrap_or(1),
+            (true, Pace::Quick) => self.rounds.unwrap_or(20),
+            (true, Pace::Slow) => self.slow_rounds.or(self.rounds).unwrap_or(5),
+        }
     }
 
     pub fn wants(&self, row: &str) -> bool {

@@ -44,6 +44,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
@@ -63,7 +64,9 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime");
     let begun = Instant::now();
-    let finished = runtime.block_on(arena::play(&arguments));
+    let stop = CancellationToken::new();
+    runtime.spawn(told_to_stop(stop.clone()));
+    let finished = runtime.block_on(arena::play(&arguments, &stop));
     let took = begun.elapsed();
     drop(runtime);
     report::print(&finished);
@@ -75,10 +78,24 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    if finished.iter().all(|row| row.holds()) {
-        ExitCode::SUCCESS
-    } else {
+    if !finished.iter().all(|row| row.holds()) {
         report::print_failures(&finished);
-        ExitCode::FAILURE
+        return ExitCode::FAILURE;
+    }
+    if stop.is_cancelled() {
+        eprintln!("ended early: the table has the rounds that were played");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The first Ctrl-C lets the rounds that are under way end, the second ends the process at once.
+async fn told_to_stop(stop: CancellationToken) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if stop.is_cancelled() {
+            std::process::exit(130);
+        }
+        eprintln!("the rounds that are under way come to their ends");
+        stop.cancel();
     }
 }

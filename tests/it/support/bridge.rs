@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -61,6 +62,8 @@ impl Bridge {
             .envs(options.env.iter().cloned())
             .env(lifeline::MARK, &*lifeline::RUN)
             .current_dir(dir)
+            // A group of its own: ctrl-C reaches the tests, not the bridge.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
