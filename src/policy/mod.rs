@@ -2,6 +2,7 @@
 
 mod backoff;
 pub mod circuit;
+pub mod patience;
 mod rate;
 mod schedule;
 mod status;

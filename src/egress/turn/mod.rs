@@ -15,15 +15,9 @@ use super::{
 };
 use crate::{
     config::model::{Deliver, Rate},
-    policy::Bucket,
+    policy::{Bucket, patience},
 };
 
-/// How long a message may wait here for its call. The broker takes a message back after 30 minutes
-/// without an acknowledgement, by closing the channel, and counts that against the message. A slow
-/// pace makes messages wait for 10 minutes, as the configuration sees to, which is not too long.
-const HOLD: Duration = Duration::from_secs(12 * 60);
-/// RabbitMQ's default `consumer_timeout`.
-const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Timers are no finer than a millisecond: calls may be this much ahead of an even pace, or a fast
 /// pace would become the timer's.
 const JITTER: Duration = Duration::from_millis(10);
@@ -62,12 +56,6 @@ pub(super) struct Down {
     pub(super) until: Option<Instant>,
 }
 
-/// Waiting and the call that follows must not come to the broker's limit.
-fn hold(deliver: &Deliver) -> Duration {
-    let left = CONSUMER_TIMEOUT.saturating_sub(deliver.target.timeout);
-    HOLD.min(left / 2)
-}
-
 // === impl Guards ===
 
 impl Guards {
@@ -75,7 +63,7 @@ impl Guards {
         Self {
             gate,
             pace: deliver.limits.rate.map(Pace::new),
-            hold: hold(deliver),
+            hold: patience::hold(deliver.target.timeout),
         }
     }
 

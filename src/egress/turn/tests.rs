@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     amqp::{Outcome, testing},
     message::{Message, field},
+    policy::patience::HOLD,
 };
 
 fn ms(ms: u64) -> Duration {
@@ -422,7 +423,7 @@ async fn who_leaves_leaves_no_hole_in_the_pace() {
 #[test]
 fn how_long_a_message_is_held_depends_on_its_call() {
     let mut deliver = route("http://127.0.0.1:1/");
-    assert_eq!(hold(&deliver), HOLD);
+    assert_eq!(Guards::new(&deliver, None).hold, HOLD);
     deliver.target.timeout = Duration::from_secs(28 * 60);
-    assert_eq!(hold(&deliver), Duration::from_secs(60));
+    assert_eq!(Guards::new(&deliver, None).hold, Duration::from_secs(60));
 }

@@ -1,7 +1,5 @@
 //! `from.amqp`: the queue, and how many of its messages are taken at once.
 
-use std::time::Duration;
-
 use super::{
     super::{section::Section, topology, values},
     Context,
@@ -15,8 +13,6 @@ use crate::config::{
 };
 
 const CONCURRENCY: usize = 16;
-/// The longest that a message should wait for its turn: a third of the broker's patience.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn source<'a>(
     node: &'a Node,
@@ -84,7 +80,7 @@ fn most_ahead(paced: &Paced<'_>) -> u16 {
     let Some(rate) = paced.limits.rate else {
         return u16::MAX;
     };
-    let most = LONGEST_WAIT.as_nanos() / rate.interval.as_nanos().max(1);
+    let most = paced.turn.as_nanos() / rate.interval.as_nanos().max(1);
     u16::try_from(most).unwrap_or(u16::MAX).max(1)
 }
 
@@ -128,7 +124,9 @@ fn bounds(section: &mut Section<'_>, paced: &Paced<'_>, out: &mut Diagnostics) -
     }
     let most = most_ahead(paced);
     if given > most {
-        let message = "messages would wait for their turn for longer than 10m, unacknowledged";
+        let turn = humantime::format_duration(paced.turn);
+        let message =
+            format!("messages would wait for their turn for longer than {turn}, unacknowledged");
         let help = if wanted > usize::from(most) {
             format!("write `prefetch: {most}` and `concurrency: {most}`, or leave `prefetch` out")
         } else {

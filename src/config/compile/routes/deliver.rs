@@ -17,12 +17,9 @@ use crate::{
         model::{Deliver, Flow, HeaderRules, HttpTarget, UrlTarget},
         raw::Node,
     },
-    policy::StatusSet,
+    policy::{StatusSet, patience},
     template::{Part, Template},
 };
-
-/// RabbitMQ closes a channel whose oldest delivery is unacknowledged for this long.
-const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn compile<'a>(
     section: &mut Section<'a>,
@@ -30,10 +27,11 @@ pub(super) fn compile<'a>(
     to: &'a Node,
     context: &mut Context<'a, '_>,
 ) -> Compiled {
-    let paced = guards::deliver_limits(section, context.out);
-    let source = consume::source(from, &paced, context);
+    let mut paced = guards::deliver_limits(section, context.out);
     let scope = Scope::Message;
     let target = target(to, &scope, context);
+    paced.turn = patience::turn(target.as_ref().map_or(Duration::ZERO, |to| to.timeout));
+    let source = consume::source(from, &paced, context);
     check_turn(&paced, target.as_ref(), context.out);
     let node = section.get("headers", context.out);
     let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Backend, context.out);
@@ -68,13 +66,11 @@ pub(super) fn compile<'a>(
 /// A message is unacknowledged while it waits for its turn, and until its call has ended. It is
 /// held for as long as both together are safe; then it goes back to the end of its queue.
 fn check_turn(paced: &Paced<'_>, target: Option<&HttpTarget>, out: &mut Diagnostics) {
-    let (Some(rate), Some(place), Some(target)) = (paced.limits.rate, paced.rate, target) else {
+    let (Some(rate), Some(place), Some(_)) = (paced.limits.rate, paced.rate, target) else {
         return;
     };
-    let held = CONSUMER_TIMEOUT.saturating_sub(target.timeout) / 2;
-    let held = held.min(consume::LONGEST_WAIT);
-    if rate.interval > held {
-        let [interval, held] = [rate.interval, held].map(humantime::format_duration);
+    if rate.interval > paced.turn {
+        let [interval, held] = [rate.interval, paced.turn].map(humantime::format_duration);
         let message = format!(
             "one call every {interval}: messages go back to the end of their queue while they wait for it"
         );
@@ -157,7 +153,7 @@ pub(super) fn target<'a>(
     let timeout = duration_or(&mut section, "timeout", Duration::from_secs(30), out);
     if let Some(key) = section
         .key("timeout")
-        .filter(|_| timeout >= CONSUMER_TIMEOUT)
+        .filter(|_| timeout >= patience::CONSUMER_TIMEOUT)
     {
         let help = "the broker takes the delivery back after 30m (its `consumer_timeout`); write less than `30m`";
         out.error(&key.place, "a forward that may take 30m or longer", help);

@@ -272,18 +272,21 @@ fn a_concurrency_has_the_bounds_of_its_side() {
 
 #[test]
 fn a_prefetch_fits_both_the_concurrency_and_the_rate() {
-    let with = |queue: &str| {
+    let with = |queue: &str, timeout: &str| {
         let (_, diagnostics) = compile(&format!(
-            "routes: {{ r: {{ from: {{ amqp: {{ queue: q, {queue} }} }}, to: {{ http: 'http://a' }}, limits: {{ rate: 1/m }} }} }}"
+            "routes: {{ r: {{ from: {{ amqp: {{ queue: q, {queue} }} }}, to: {{ http: {{ url: 'http://a', timeout: {timeout} }} }}, limits: {{ rate: 1/m }} }} }}"
         ));
         let helps = diagnostics.iter().filter_map(|one| one.help.clone());
         let helps = helps.map(|help| help.split([';', ':']).next().unwrap_or_default().to_owned());
         helps.collect::<Vec<_>>()
     };
-    assert_eq!(with("prefetch: 11"), ["write `prefetch"]);
-    assert_eq!(with("prefetch: 10"), [""; 0]);
-    assert_eq!(with("concurrency: 20, prefetch: 20").len(), 1);
-    assert_eq!(with("concurrency: 20, prefetch: 15").len(), 2);
+    assert_eq!(with("prefetch: 11", "30s"), ["write `prefetch"]);
+    assert_eq!(with("prefetch: 10", "30s"), [""; 0]);
+    assert_eq!(with("concurrency: 20, prefetch: 20", "30s").len(), 1);
+    assert_eq!(with("concurrency: 20, prefetch: 15", "30s").len(), 2);
+    // A long call leaves less time for the turns before it.
+    assert_eq!(with("concurrency: 5, prefetch: 6", "20m").len(), 1);
+    assert_eq!(with("concurrency: 5, prefetch: 5", "20m"), [""; 0]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(in super::super) struct Paced<'a> {
     pub(in super::super) limits: Limits,
     pub(in super::super) concurrency: Option<&'a Place>,
     pub(in super::super) rate: Option<&'a Place>,
+    /// How long a message should wait for its turn at most; known when the target's timeout is.
+    pub(in super::super) turn: Duration,
 }
 
 /// What comes at once after a pause, where nothing is said.
