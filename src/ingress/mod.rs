@@ -2,6 +2,7 @@
 
 mod accept;
 mod call;
+mod caller_ids;
 mod draft;
 mod idempotency;
 mod inlet;
@@ -19,7 +20,7 @@ mod tests;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Version, header};
+use http::{Request, Version, header};
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +42,7 @@ use crate::{
     telemetry::{Metrics, RouteMetrics, Side},
 };
 use call::Call;
+use caller_ids::CallerIds;
 use draft::{Draft, Received};
 use idempotency::Guard;
 use inlet::Inlet;
@@ -201,15 +203,15 @@ impl Ingress {
         let guard = inlet.guard.as_ref();
         let identity = guard.map(|guard| guard.identify(inlet, &received));
         let identity = identity.transpose()?.flatten();
-        let Received { parts, body, .. } = received;
-        // It counts as held until its last clone is gone, and the message has one.
-        drop(body);
+        let own = CallerIds::of(&received.parts.headers);
+        // The body counts as held until its last clone is gone, and the message has one. The head
+        // would stay in memory for as long as the call is held.
+        drop(received);
         match guard.zip(identity) {
             Some((guard, identity)) => {
-                let request = parts.headers;
-                idempotency::once(self, inlet, guard, identity, draft, request, arrived).await
+                idempotency::once(self, inlet, guard, identity, draft, own, arrived).await
             }
-            None => self.flow(inlet, draft, parts.headers, arrived).await,
+            None => self.flow(inlet, draft, own, arrived).await,
         }
     }
 
@@ -217,13 +219,13 @@ impl Ingress {
         self: &Arc<Self>,
         inlet: &Arc<Inlet>,
         draft: Draft,
-        request: HeaderMap,
+        own: CallerIds,
         arrived: Instant,
     ) -> Result<Response, Problem> {
         match &inlet.inbound.answer {
             Answer::Accepted(settings) => accept::accept(self, inlet, settings, draft).await,
             Answer::Reply(settings) => {
-                request_reply::request_reply(self, inlet, settings, draft, request, arrived).await
+                request_reply::request_reply(self, inlet, settings, draft, own, arrived).await
             }
         }
     }

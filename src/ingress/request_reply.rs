@@ -3,25 +3,19 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
 use http_body_util::Full;
 use lapin::types::ShortString;
 use tokio::time::Instant;
 
-use super::{Ingress, accept, call::Detached, draft::Draft, inlet::Inlet, respond};
+use super::{
+    Ingress, accept, call::Detached, caller_ids::CallerIds, draft::Draft, inlet::Inlet, respond,
+};
 use crate::{
     amqp::{Outcome, Waiter},
     config::model::{Correlate, Reply},
     message::{self, Message, Publish},
     server::{Kind, Problem, Response, body::hold, problem::id_header},
 };
-
-/// What the caller's own correlation id may have come in; it goes back in the same.
-pub(super) const CORRELATION: [HeaderName; 3] = [
-    HeaderName::from_static("correlation-id"),
-    HeaderName::from_static("x-correlation-id"),
-    HeaderName::from_static("x-request-id"),
-];
 
 /// How the wait for a reply ended.
 enum Ended {
@@ -35,7 +29,6 @@ enum Ended {
 }
 
 /// Publishes the message, waits for its reply until the route's deadline, and answers with it.
-/// The caller's own correlation ids are taken from `request`.
 ///
 /// When the client leaves, this future is dropped and the waiter with it.
 pub(super) async fn request_reply(
@@ -43,7 +36,7 @@ pub(super) async fn request_reply(
     inlet: &Arc<Inlet>,
     settings: &Reply,
     draft: Draft,
-    request: HeaderMap,
+    own: CallerIds,
     arrived: Instant,
 ) -> Result<Response, Problem> {
     let deadline = arrived + settings.timeout;
@@ -67,7 +60,7 @@ pub(super) async fn request_reply(
     let timeout = inlet.inbound.target.confirm_timeout.min(left);
     let publish = accept::begin(ingress, inlet, publish, &id, timeout);
     match hold_call(&mut waiter, publish, deadline).await {
-        Ended::Replied(reply) => answer(ingress, inlet, settings, &request, &id, reply),
+        Ended::Replied(reply) => answer(ingress, inlet, settings, &own, &id, reply),
         Ended::Late { confirmed: true } => Err(about(
             Kind::ReplyTimeout,
             "the request was published and confirmed",
@@ -143,7 +136,7 @@ fn answer(
     ingress: &Ingress,
     inlet: &Inlet,
     settings: &Reply,
-    request: &HeaderMap,
+    own: &CallerIds,
     id: &ShortString,
     reply: Box<Message>,
 ) -> Result<Response, Problem> {
@@ -162,11 +155,7 @@ fn answer(
     *response.status_mut() = head.status;
     let headers = response.headers_mut();
     *headers = head.headers;
-    for name in &CORRELATION {
-        if let Some(own) = request.get(name) {
-            headers.insert(name.clone(), own.clone());
-        }
-    }
+    own.put(headers);
     if let Some(id) = id_header(id.as_str()) {
         headers.insert("message-id", id);
     }

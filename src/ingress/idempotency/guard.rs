@@ -6,12 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use lapin::types::ShortString;
 
 use super::{
-    super::{draft::Received, inlet::Inlet, patience, request_reply::CORRELATION},
+    super::{caller_ids::CallerIds, draft::Received, inlet::Inlet, patience},
     identity::{Identity, Reader},
 };
 use crate::{
@@ -113,7 +113,7 @@ impl Guard {
         inlet: &Inlet,
         identity: Identity,
         id: &ShortString,
-        request: &HeaderMap,
+        own: &CallerIds,
     ) -> Result<Claimed, Problem> {
         let running = self.start(identity).inspect_err(|problem| {
             inlet.metrics.idempotency(match problem.kind {
@@ -139,10 +139,9 @@ impl Guard {
         let (outcome, claimed) = match begun {
             Ok(Begun::First) => ("first", Ok(mine(id.clone(), false))),
             Ok(Begun::Unanswered(id)) => ("taken_over", Ok(mine(id, true))),
-            Ok(Begun::Answered(answer)) => (
-                "replayed",
-                Ok(Claimed::Answered(self.replay(answer, request))),
-            ),
+            Ok(Begun::Answered(answer)) => {
+                ("replayed", Ok(Claimed::Answered(self.replay(answer, own))))
+            }
             Ok(Begun::Conflict) => ("conflict", Err(conflict())),
             Err(refused) => ("refused", Err(unavailable(inlet, &refused))),
         };
@@ -169,18 +168,14 @@ impl Guard {
         }
     }
 
-    fn replay(&self, answer: store::Answer, request: &HeaderMap) -> Response {
+    fn replay(&self, answer: store::Answer, own: &CallerIds) -> Response {
         let held = self.buffer.hold(answer.body.len() as u64);
         let mut response = Response::new(Full::new(hold(answer.body, held)));
         *response.status_mut() = answer.status;
         let headers = response.headers_mut();
         *headers = answer.headers;
         // Each call has its own back.
-        for name in &CORRELATION {
-            if let Some(own) = request.get(name) {
-                headers.insert(name.clone(), own.clone());
-            }
-        }
+        own.put(headers);
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
         response
     }
@@ -299,9 +294,7 @@ async fn copied(response: Response) -> (Response, store::Answer) {
     // A body that is whole is there at once, and cannot fail.
     let body = body.collect().await.unwrap_or_default().to_bytes();
     let mut headers = parts.headers.clone();
-    for name in &CORRELATION {
-        headers.remove(name);
-    }
+    CallerIds::strip(&mut headers);
     let answer = store::Answer {
         status: parts.status,
         headers,

@@ -10,12 +10,11 @@ mod identity;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use self::guard::Claimed;
 pub(super) use self::{guard::Guard, identity::Identity};
-use super::{Ingress, call::Detached, draft::Draft, inlet::Inlet};
+use super::{Ingress, call::Detached, caller_ids::CallerIds, draft::Draft, inlet::Inlet};
 use crate::{
     config::model::Answer,
     server::{Problem, Response},
@@ -31,7 +30,7 @@ pub(super) async fn once(
     guard: &Arc<Guard>,
     identity: Identity,
     draft: Draft,
-    request: HeaderMap,
+    own: CallerIds,
     arrived: Instant,
 ) -> Result<Response, Problem> {
     let call = Call {
@@ -41,7 +40,7 @@ pub(super) async fn once(
         identity,
         arrived,
     };
-    let carried_out = call.run(draft, request);
+    let carried_out = call.run(draft, own);
     match &inlet.inbound.answer {
         Answer::Accepted(_) => Detached::new(&ingress.tracker, carried_out).await,
         Answer::Reply(_) => Box::pin(carried_out).await,
@@ -57,7 +56,7 @@ struct Call {
 }
 
 impl Call {
-    async fn run(self, mut draft: Draft, request: HeaderMap) -> Result<Response, Problem> {
+    async fn run(self, mut draft: Draft, own: CallerIds) -> Result<Response, Problem> {
         let Self {
             ingress,
             inlet,
@@ -65,12 +64,12 @@ impl Call {
             identity,
             arrived,
         } = self;
-        let claim = match guard.claim(&inlet, identity, &draft.id, &request).await? {
+        let claim = match guard.claim(&inlet, identity, &draft.id, &own).await? {
             Claimed::Mine(claim) => claim,
             Claimed::Answered(response) => return Ok(response),
         };
         draft.rename(claim.message_id().clone());
-        let answered = ingress.flow(&inlet, draft, request, arrived).await;
+        let answered = ingress.flow(&inlet, draft, own, arrived).await;
         Detached::new(&ingress.tracker, claim.settle(inlet.clone(), answered)).await
     }
 }
