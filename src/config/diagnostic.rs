@@ -79,6 +79,14 @@ impl Diagnostics {
         self.found.retain(keep);
     }
 
+    /// An empty list that drops what this one would, for what is looked at before its turn.
+    pub fn beside(&self) -> Self {
+        Self {
+            found: Vec::new(),
+            settled: self.settled.clone(),
+        }
+    }
+
     pub fn extend(&mut self, other: Self) {
         self.found.extend(other.found);
         self.settled.extend(other.settled);
