@@ -332,6 +332,7 @@ async fn a_missing_broker_is_503_at_once() {
     proxy.set(|weather| weather.refuse = true);
     proxy.cut();
     bridge.not_ready(SOON).await;
+    bridge.cannot_publish(SOON).await;
     for _ in 0..20 {
         let begun = Instant::now();
         let reply = client

@@ -269,6 +269,7 @@ async fn a_missing_broker_is_503_at_once() {
     proxy.set(|weather| weather.refuse = true);
     proxy.cut();
     bridge.not_ready(SOON).await;
+    bridge.cannot_publish(SOON).await;
     let begun = Instant::now();
     let answer = bridge
         .client()

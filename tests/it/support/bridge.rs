@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Client, SOON, client::Reply, eventually, lifeline};
+use super::{Client, SOON, client::Reply, eventually, lifeline, must};
 
 /// How a bridge differs from the usual one.
 #[derive(Debug, Default, Clone)]
@@ -142,6 +142,17 @@ impl Bridge {
             }
         })
         .await
+    }
+
+    /// Waits until the connection that publishes is known to be lost. Readiness goes with the first
+    /// of the two connections, and a publish at that moment may still be on its way.
+    pub async fn cannot_publish(&self, limit: Duration) {
+        eventually(limit, "the lost connection is noticed", async || {
+            let log = self.log();
+            let lost = r#""message":"broker connection lost","connection":"publish""#;
+            must(log.contains(lost), || log)
+        })
+        .await;
     }
 
     pub async fn admin_get(&self, path: &str) -> Reply {
