@@ -79,12 +79,19 @@ impl Diagnostics {
         self.found.retain(keep);
     }
 
-    /// An empty list that drops what this one would, for what is looked at before its turn.
-    pub fn beside(&self) -> Self {
-        Self {
-            found: Vec::new(),
-            settled: self.settled.clone(),
-        }
+    /// How many there are: a mark for [`Diagnostics::split_off`].
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Takes out what was found since the mark, to be put back in its place.
+    pub fn split_off(&mut self, mark: usize) -> Vec<Diagnostic> {
+        self.found.split_off(mark)
+    }
+
+    /// Puts back what was taken out.
+    pub fn append(&mut self, mut found: Vec<Diagnostic>) {
+        self.found.append(&mut found);
     }
 
     pub fn extend(&mut self, other: Self) {
@@ -233,6 +240,30 @@ mod tests {
             help: Some("write \"amqp://u:hunter2@h\"".to_owned()),
         };
         assert!(!diagnostic.to_string().contains("hunter2"));
+    }
+
+    /// Taking out and putting back moves findings only: what is settled neither goes nor grows.
+    #[test]
+    fn what_is_taken_out_is_put_back_behind_what_came_meanwhile() {
+        let here = place("a: b\n", 1, 4, 1);
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.error(&here, "first", "");
+        for _ in 0..100 {
+            let mark = diagnostics.len();
+            diagnostics.settle(&here);
+            let taken = diagnostics.split_off(mark);
+            diagnostics.error(&here, "settled", "");
+            diagnostics.append(taken);
+        }
+        assert_eq!((diagnostics.len(), diagnostics.settled.len()), (1, 100));
+        let elsewhere = Place { column: 1, ..here };
+        let mark = diagnostics.len();
+        diagnostics.error(&elsewhere, "third", "");
+        let taken = diagnostics.split_off(mark);
+        diagnostics.error(&elsewhere, "second", "");
+        diagnostics.append(taken);
+        let messages = diagnostics.iter().map(|d| d.message.as_str());
+        assert_eq!(messages.collect::<Vec<_>>(), ["first", "second", "third"]);
     }
 
     #[test]

@@ -203,7 +203,11 @@ impl Ingress {
         let guard = inlet.guard.as_ref();
         let identity = guard.map(|guard| guard.identify(inlet, &received));
         let identity = identity.transpose()?.flatten();
-        let own = CallerIds::of(&received.parts.headers);
+        let goes_back = guard.is_some() || matches!(inlet.inbound.answer, Answer::Reply(_));
+        let own = match goes_back {
+            true => CallerIds::of(&received.parts.headers),
+            false => CallerIds::default(),
+        };
         // The body counts as held until its last clone is gone, and the message has one. The head
         // would stay in memory for as long as the call is held.
         drop(received);

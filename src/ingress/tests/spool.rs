@@ -1,6 +1,6 @@
 //! What the broker does not take waits on disk and follows in order: 202 says that it does.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -11,7 +11,7 @@ use crate::{
     config::model::{self, Inbound, Unroutable},
     message::Publish,
     server::testing::{Answer, PATIENCE},
-    store::{self, Store},
+    store::{self, Spool, Store},
 };
 
 const ROUTE: &str = "place-order";
@@ -20,7 +20,7 @@ const ROUTE: &str = "place-order";
 struct Rig {
     bridge: Bridge,
     store: Store,
-    spool: store::Spool,
+    spool: Spool,
     _folder: tempfile::TempDir,
 }
 
@@ -430,13 +430,8 @@ async fn large_messages_are_many_though_they_are_few() {
     let mut rig = Rig::start(with_spool()).await;
     rig.bridge.broker.set(Gate::Down);
     for _ in 0..9 {
-        let publish = Publish {
-            exchange: "orders".into(),
-            routing_key: "order.eu".into(),
-            properties: lapin::BasicProperties::default().with_message_id("large".into()),
-            body: vec![b'x'; 3 << 20].into(),
-        };
-        rig.spool.append(publish).await.unwrap();
+        let large = order("large", vec![b'x'; 3 << 20].into());
+        rig.spool.append(large).await.unwrap();
     }
     rig.bridge.broker.set(Gate::Open);
     rig.takes("large", Outcome::Routed).await;
@@ -473,21 +468,24 @@ async fn stopping_finishes_the_batch() {
     assert!(rig.bridge.broker.is_idle(), "no batch is begun any more");
 }
 
-/// What a route promised while it had a spool is kept when it has none, or is gone.
-#[tokio::test]
-async fn what_a_former_route_left_is_published() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let spool = store.spool(&"former".into(), with_spool().spool.as_ref().unwrap());
-    let publish = Publish {
+fn order(id: &str, body: Bytes) -> Publish {
+    Publish {
         exchange: "orders".into(),
         routing_key: "order.eu".into(),
-        properties: lapin::BasicProperties::default().with_message_id("m-1".into()),
-        body: Bytes::from("x"),
-    };
-    spool.append(publish).await.unwrap();
-    let routes = vec![route(ROUTE, inbound(accepted()))];
-    let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
+        properties: lapin::BasicProperties::default().with_message_id(id.into()),
+        body,
+    }
+}
+
+/// A store with one message of a route that is not there any more.
+async fn left_by_a_former_route(folder: &Path) -> (Store, Spool) {
+    let store = Store::open(folder).unwrap();
+    let spool = store.spool(&"former".into(), with_spool().spool.as_ref().unwrap());
+    spool.append(order("m-1", "x".into())).await.unwrap();
+    (store, spool)
+}
+
+async fn is_published(bridge: &mut Bridge, spool: &Spool) {
     let taken = bridge.broker.take().await;
     assert_eq!(id_of(taken.publish()), "m-1");
     taken.end(Outcome::Routed);
@@ -496,28 +494,25 @@ async fn what_a_former_route_left_is_published() {
         .await;
 }
 
+/// What a route promised while it had a spool is kept when it has none, or is gone.
+#[tokio::test]
+async fn what_a_former_route_left_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, spool) = left_by_a_former_route(folder.path()).await;
+    let routes = vec![route(ROUTE, inbound(accepted()))];
+    let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
+    is_published(&mut bridge, &spool).await;
+}
+
 /// Also where nothing of it was in line at the start: what is returned later has to leave as well.
 #[tokio::test]
 async fn what_is_returned_to_a_former_route_is_published() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let spool = store.spool(&"former".into(), with_spool().spool.as_ref().unwrap());
-    let publish = Publish {
-        exchange: "orders".into(),
-        routing_key: "order.eu".into(),
-        properties: lapin::BasicProperties::default().with_message_id("m-1".into()),
-        body: Bytes::from("x"),
-    };
-    spool.append(publish).await.unwrap();
+    let (store, spool) = left_by_a_former_route(folder.path()).await;
     let key = spool.first(1, 1).await.unwrap().remove(0).key;
     spool.set_apart(vec![key], "unroutable").await.unwrap();
     let routes = vec![route(ROUTE, inbound(accepted()))];
     let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
     assert_eq!(spool.return_to_line(vec![key]).await, Ok(1));
-    let taken = bridge.broker.take().await;
-    assert_eq!(id_of(taken.publish()), "m-1");
-    taken.end(Outcome::Routed);
-    bridge
-        .eventually("it is removed", |_| spool.is_empty())
-        .await;
+    is_published(&mut bridge, &spool).await;
 }

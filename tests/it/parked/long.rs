@@ -79,6 +79,12 @@ async fn three_kinds(rig: &Rig, queue: &str) {
     }
 }
 
+/// A round for each message; and no wait with a message in hand.
+const AT_ONCE: Holding = Holding {
+    round: Duration::ZERO,
+    wait: Duration::ZERO,
+};
+
 async fn replay(tool: &parked::Tool, job: &Job) -> (Tally, Vec<String>) {
     let mut tally = Tally::default();
     let mut failed = Vec::new();
@@ -99,12 +105,7 @@ async fn replay(tool: &parked::Tool, job: &Job) -> (Tally, Vec<String>) {
 async fn a_message_counts_once_in_many_rounds() {
     let rig = Rig::new().await;
     let words = Tool::stranger(&rig);
-    // A round for each message; and no wait with a message in hand.
-    let holding = Holding {
-        round: Duration::ZERO,
-        wait: Duration::ZERO,
-    };
-    let tool = open(&words, holding).await;
+    let tool = open(&words, AT_ONCE).await;
     for (name, arguments, pace) in [
         ("classic", Vec::new(), None),
         ("paced", Vec::new(), "20/s".parse().ok()),
@@ -153,11 +154,7 @@ async fn a_message_counts_once_in_many_rounds() {
 async fn a_limit_is_over_all_rounds() {
     let rig = Rig::new().await;
     let words = Tool::stranger(&rig);
-    let holding = Holding {
-        round: Duration::ZERO,
-        wait: Duration::ZERO,
-    };
-    let tool = open(&words, holding).await;
+    let tool = open(&words, AT_ONCE).await;
     let queue = rig.queue("q").await;
     three_kinds(&rig, &queue).await;
     let to = Destination::Origin;

@@ -31,13 +31,12 @@ pub(super) fn compile<'a>(
     let scope = Scope::Message;
     // How much may be taken ahead depends on how long a call may take, so the target comes first; what
     // is wrong with it is still said in its place.
-    let beside = context.out.beside();
-    let before = std::mem::replace(context.out, beside);
+    let before = context.out.len();
     let target = target(to, &scope, context);
-    let of_target = std::mem::replace(context.out, before);
+    let of_target = context.out.split_off(before);
     paced.turn = patience::turn(target.as_ref().map_or(Duration::ZERO, |to| to.timeout));
     let source = consume::source(from, &paced, context);
-    context.out.extend(of_target);
+    context.out.append(of_target);
     check_turn(&paced, target.as_ref(), context.out);
     let node = section.get("headers", context.out);
     let (rules, templates) = headers::rules(node, "routes.*.headers", Toward::Backend, context.out);
