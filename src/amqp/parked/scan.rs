@@ -300,6 +300,7 @@ impl<'a> Scan<'a> {
         self.windows += 1;
         let qos = self.channel.basic_qos(size, BasicQosOptions::default());
         bounded(LIMIT, "setting the prefetch", qos).await?;
+        self.unheard = 0;
         // A quorum queue takes messages back consumer by consumer, in the order of these names.
         let tag = short(&format!("hareway-look-{:08}", self.windows))?;
         let consuming = self.channel.basic_consume(
@@ -328,9 +329,10 @@ impl<'a> Scan<'a> {
         let cancelling = self
             .channel
             .basic_cancel(tag, BasicCancelOptions::default());
+        // This is no answer to acknowledgements: the client library says "cancelled" as well where the
+        // connection was lost before the broker could.
         bounded(LIMIT, "cancelling a consumer", cancelling).await?;
-        self.unheard = 0;
-        // The cancel-ok came after the last delivery, so everything is here by now.
+        // A cancel-ok comes after the last delivery, so everything is here by now.
         while let Some(taken) = self.arrived() {
             self.ahead.push_back(taken);
         }

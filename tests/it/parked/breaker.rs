@@ -12,6 +12,7 @@ use crate::support::broker::{address_of, with_address};
 
 /// Class and method, as AMQP 0-9-1 numbers them.
 pub(super) const ACK: [u8; 4] = [0, 60, 0, 80];
+pub(super) const CANCEL: [u8; 4] = [0, 60, 0, 30];
 pub(super) const PUBLISH: [u8; 4] = [0, 60, 0, 40];
 
 /// Ends with the value.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     STRANGE, Tool,
-    breaker::{ACK, Breaker},
+    breaker::{ACK, Breaker, CANCEL},
     fill, parked, quorum,
 };
 use crate::support::{Rig, amqp::Got};
@@ -210,6 +210,26 @@ async fn a_lost_acknowledgement_is_no_discard() {
     );
     rig.settles_at(&work, 1).await;
     rig.settles_at(&queue, 10).await;
+}
+
+/// Nor is the end of the consumer an answer to what was acknowledged before it, where the
+/// connection ends with it.
+#[tokio::test]
+async fn a_lost_cancel_shows_no_discard() {
+    let rig = Rig::new().await;
+    let breaker = Breaker::start(rig.url(), CANCEL).await;
+    let tool = Tool::at(&rig, &breaker.url(rig.url()), STRANGE);
+    let queue = rig.queue("q").await;
+    fill(&rig, &queue, 10).await;
+    let words = ["discard", "--queue", &queue, "--all", "--yes", "--json"];
+    let ran = tool.run(&words).await.expect(1);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let tally = &document["tally"];
+    assert_eq!(
+        (&tally["discarded"], &tally["unknown"]),
+        (&0.into(), &10.into()),
+        "{document}"
+    );
 }
 
 /// A queue whose only active consumer is somebody else: no wait without end, and it says so.
