@@ -10,6 +10,13 @@ mod backend;
 mod broker;
 mod closed_loop;
 mod errors;
+#[path = "../../tests/it/support/lifeline.rs"]
+#[allow(
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "shared with the tests, which have it so"
+)]
+mod lifeline;
 mod limited;
 #[path = "../limits/mod.rs"]
 mod limits;

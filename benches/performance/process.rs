@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::lifeline;
+
 /// `USER_HZ`, the unit of the times in `/proc/PID/stat`: 100 on every Linux that Rust builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -24,7 +26,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
-        let child = command
+        let child = marked(&mut command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -59,11 +61,18 @@ impl Running {
 
 /// Runs a program to its end; what it prints is JSON.
 pub(crate) async fn json_of<T: DeserializeOwned>(mut command: Command) -> anyhow::Result<T> {
-    command.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = timeout(RUN_LIMIT, command.kill_on_drop(true).output());
+    let command = marked(&mut command).stdin(Stdio::null());
+    let command = command.stderr(Stdio::inherit()).kill_on_drop(true);
+    let output = timeout(RUN_LIMIT, command.output());
     let output = output.await.context("it does not end")??;
     anyhow::ensure!(output.status.success(), "it failed: {}", output.status);
     serde_json::from_slice(&output.stdout).context("it did not print its figures")
+}
+
+/// It ends with this process, also where that is cut off.
+fn marked(command: &mut Command) -> &mut Command {
+    lifeline::guard_children();
+    command.env(lifeline::MARK, &*lifeline::RUN)
 }
 
 /// CPU seconds that a process has used so far, its children's not counted.
