@@ -1,6 +1,7 @@
 //! The inbound flows on a real socket, with a broker that does what the test says.
 
 mod accept;
+mod former_routes;
 mod idempotency;
 mod limits;
 mod request_reply;

@@ -1,6 +1,6 @@
 //! What the broker does not take waits on disk and follows in order: 202 says that it does.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -79,7 +79,7 @@ impl Rig {
 }
 
 /// With a spool that is never full.
-fn with_spool() -> Inbound {
+pub(super) fn with_spool() -> Inbound {
     Inbound {
         spool: Some(model::Spool {
             max_bytes: 1 << 30,
@@ -93,7 +93,16 @@ fn request(id: &str) -> String {
     post("/orders/eu", &format!("Message-Id: {id}\r\n"), "x")
 }
 
-fn id_of(publish: &Publish) -> &str {
+pub(super) fn order(id: &str, body: Bytes) -> Publish {
+    Publish {
+        exchange: "orders".into(),
+        routing_key: "order.eu".into(),
+        properties: lapin::BasicProperties::default().with_message_id(id.into()),
+        body,
+    }
+}
+
+pub(super) fn id_of(publish: &Publish) -> &str {
     publish.properties.message_id().as_ref().unwrap().as_str()
 }
 
@@ -466,53 +475,4 @@ async fn stopping_finishes_the_batch() {
     rig.usage("the first is removed", |usage| usage.messages == 1)
         .await;
     assert!(rig.bridge.broker.is_idle(), "no batch is begun any more");
-}
-
-fn order(id: &str, body: Bytes) -> Publish {
-    Publish {
-        exchange: "orders".into(),
-        routing_key: "order.eu".into(),
-        properties: lapin::BasicProperties::default().with_message_id(id.into()),
-        body,
-    }
-}
-
-/// A store with one message of a route that is not there any more.
-async fn left_by_a_former_route(folder: &Path) -> (Store, Spool) {
-    let store = Store::open(folder).unwrap();
-    let spool = store.spool(&"former".into(), with_spool().spool.as_ref().unwrap());
-    spool.append(order("m-1", "x".into())).await.unwrap();
-    (store, spool)
-}
-
-async fn is_published(bridge: &mut Bridge, spool: &Spool) {
-    let taken = bridge.broker.take().await;
-    assert_eq!(id_of(taken.publish()), "m-1");
-    taken.end(Outcome::Routed);
-    bridge
-        .eventually("it is removed", |_| spool.is_empty())
-        .await;
-}
-
-/// What a route promised while it had a spool is kept when it has none, or is gone.
-#[tokio::test]
-async fn what_a_former_route_left_is_published() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, spool) = left_by_a_former_route(folder.path()).await;
-    let routes = vec![route(ROUTE, inbound(accepted()))];
-    let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
-    is_published(&mut bridge, &spool).await;
-}
-
-/// Also where nothing of it was in line at the start: what is returned later has to leave as well.
-#[tokio::test]
-async fn what_is_returned_to_a_former_route_is_published() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, spool) = left_by_a_former_route(folder.path()).await;
-    let key = spool.first(1, 1).await.unwrap().remove(0).key;
-    spool.set_apart(vec![key], "unroutable").await.unwrap();
-    let routes = vec![route(ROUTE, inbound(accepted()))];
-    let mut bridge = Bridge::with_store(IN_FLIGHT, routes, Some(&store)).await;
-    assert_eq!(spool.return_to_line(vec![key]).await, Ok(1));
-    is_published(&mut bridge, &spool).await;
 }
