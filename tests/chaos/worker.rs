@@ -22,10 +22,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zeal {
     All,
-    /// It replies to those whose id ends in an even digit, and forgets the others.
-    Even,
+    /// Of those whose id has this in it, it forgets half: those that end in an odd digit.
+    EvenOf(&'static str),
     /// It takes them, and holds them.
     None,
+}
+
+impl Zeal {
+    fn forgets(self, id: &str) -> bool {
+        let odd = id.bytes().last().is_some_and(|digit| digit % 2 == 1);
+        matches!(self, Self::EvenOf(part) if odd && id.contains(part))
+    }
 }
 
 /// Ends with the value.
@@ -87,8 +94,7 @@ async fn session(
         let request = Got::from(delivery);
         let waiting = zeal.wait_for(|zeal| *zeal != Zeal::None).await;
         let now = *waiting.map_err(|error| error.to_string())?;
-        let last = request.message_id().bytes().last().unwrap_or_default();
-        let answers = ledger.asked(&request) && (now == Zeal::All || last % 2 == 0);
+        let answers = ledger.asked(&request) && !now.forgets(request.message_id());
         if let Some(reply_to) = request.properties.reply_to().clone().filter(|_| answers) {
             let properties = BasicProperties::default()
                 .with_delivery_mode(2)
