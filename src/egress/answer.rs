@@ -35,7 +35,12 @@ struct Answer {
 
 impl Worker {
     /// Calls the backend, publishes the answer, and acknowledges the message after that.
-    pub(super) async fn answer(&self, job: Job, reply_to: ShortString, drain: &CancellationToken) {
+    pub(super) async fn answer(
+        &self,
+        job: Box<Job>,
+        reply_to: ShortString,
+        drain: &CancellationToken,
+    ) {
         let answer = match self.ask(&job, drain).await {
             Ok(answer) => answer,
             Err(leave) => return self.leave(job, leave).await,

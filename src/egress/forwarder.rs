@@ -202,12 +202,12 @@ impl Worker {
         let id = id
             .filter(|id| !id.as_str().is_empty())
             .unwrap_or_else(new_id);
-        let job = Job {
+        let job = Box::new(Job {
             message,
             id,
             settle,
             received,
-        };
+        });
         let unread = tokio::select! {
             biased;
             // Dropping the job requeues it.
@@ -228,7 +228,7 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, job: Job, drain: &CancellationToken) -> Option<Unread> {
+    async fn handle(&self, job: Box<Job>, drain: &CancellationToken) -> Option<Unread> {
         // Its acknowledgement was lost with the connection; a second call would be one too many.
         if job.message.redelivered && self.delivered.knows(&job.message) {
             job.settle.ack();
@@ -238,7 +238,7 @@ impl Worker {
         let reply_to = job.message.properties.reply_to().clone();
         match reply_to.filter(|queue| !queue.as_str().is_empty()) {
             Some(queue) => {
-                self.answer(job, queue, drain).await;
+                Box::pin(self.answer(job, queue, drain)).await;
                 None
             }
             None => self.forward(job, drain).await,
@@ -246,21 +246,24 @@ impl Worker {
     }
 
     /// Calls until an attempt counts, then does what follows from it.
-    async fn forward(&self, job: Job, drain: &CancellationToken) -> Option<Unread> {
+    ///
+    /// Whatever is not the way of nearly every message is boxed: the room for it would be taken, and
+    /// moved about, for each message.
+    async fn forward(&self, job: Box<Job>, drain: &CancellationToken) -> Option<Unread> {
         let mut probes = 0;
         loop {
             let call = match call::build(&self.deliver, &job.message, job.id.as_str()) {
                 Ok(call) => call,
                 Err(error) => {
                     let failed = Failed::new(&job, error.to_string(), None);
-                    self.park(job, failed, Reason::Unforwardable).await;
+                    Box::pin(self.park(job, failed, Reason::Unforwardable)).await;
                     return None;
                 }
             };
             let pass = match self.guards.turn(&job, drain).await {
                 Ok(pass) => pass,
                 Err(leave) => {
-                    self.leave(job, leave).await;
+                    Box::pin(self.leave(job, leave)).await;
                     return None;
                 }
             };
@@ -273,7 +276,7 @@ impl Worker {
                 return self.conclude(job, called.response, deadline).await;
             }
             if probes >= PROBES {
-                self.put_back(job).await;
+                Box::pin(self.put_back(job)).await;
                 return None;
             }
         }
@@ -283,7 +286,7 @@ impl Worker {
     /// a body that nobody reads.
     async fn conclude(
         &self,
-        job: Job,
+        job: Box<Job>,
         response: Result<Response<Incoming>, CallError>,
         deadline: Deadline,
     ) -> Option<Unread> {
@@ -295,23 +298,17 @@ impl Worker {
             }
             Err(error) => (Attempt::Failed(error), None),
         };
+        if attempt.is_success(&self.deliver.target.success) {
+            self.delivered.remember(&job.message);
+            job.settle.ack();
+            self.metrics.delivery("delivered");
+            self.went_well();
+            return unread;
+        }
         let failed = Failed::new(&job, attempt.describe(), attempt.status());
-        let decision = decide(
-            &attempt,
-            &self.deliver.target.success,
-            &self.deliver.failure,
-            failed.attempts,
-            failed.age,
-        );
-        match decision {
-            Decision::Ack => {
-                self.delivered.remember(&job.message);
-                job.settle.ack();
-                self.metrics.delivery("delivered");
-                self.went_well();
-            }
-            Decision::Retry { delay } => self.retry(job, failed, delay).await,
-            Decision::Park { reason } => self.park(job, failed, reason).await,
+        match decide(&attempt, &self.deliver.failure, failed.attempts, failed.age) {
+            Decision::Retry { delay } => Box::pin(self.retry(job, failed, delay)).await,
+            Decision::Park { reason } => Box::pin(self.park(job, failed, reason)).await,
         }
         unread
     }

@@ -21,10 +21,9 @@ pub(super) enum Attempt {
     Failed(CallError),
 }
 
-/// What to do with the message.
+/// What to do with a message whose attempt was no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
-    Ack,
     Retry { delay: Duration },
     Park { reason: Reason },
 }
@@ -47,6 +46,10 @@ impl Attempt {
             status,
             retry_after: retry_after(headers, now),
         }
+    }
+
+    pub(super) fn is_success(&self, success: &StatusSet) -> bool {
+        self.status().is_some_and(|status| success.contains(status))
     }
 
     pub(super) fn status(&self) -> Option<StatusCode> {
@@ -75,17 +78,15 @@ impl Reason {
     }
 }
 
-/// Decides. `attempts` counts this one too; `age` is the time since the first failure, zero when
-/// this is the first.
+/// Decides after an attempt without success. `attempts` counts this one too; `age` is the time since
+/// the first failure, zero when this is the first.
 pub(super) fn decide(
     attempt: &Attempt,
-    success: &StatusSet,
     failure: &Failure,
     attempts: u32,
     age: Duration,
 ) -> Decision {
     let at_least = match attempt {
-        Attempt::Answered { status, .. } if success.contains(*status) => return Decision::Ack,
         Attempt::Answered {
             status,
             retry_after,
@@ -144,14 +145,8 @@ mod tests {
     }
 
     fn decided(attempt: &Attempt, delays: &[u64], attempts: u32) -> Decision {
-        let success = StatusSet::success();
-        decide(
-            attempt,
-            &success,
-            &failure(delays),
-            attempts,
-            Duration::ZERO,
-        )
+        assert!(!attempt.is_success(&StatusSet::success()));
+        decide(attempt, &failure(delays), attempts, Duration::ZERO)
     }
 
     fn retry(seconds: u64) -> Decision {
@@ -167,7 +162,8 @@ mod tests {
     #[test]
     fn only_success_is_success() {
         for status in [200, 201, 204, 299] {
-            assert_eq!(decided(&answered(status, None), &[1], 1), Decision::Ack);
+            let attempt = answered(status, None);
+            assert!(attempt.is_success(&StatusSet::success()), "{status}");
         }
         for status in [301, 304, 400, 401, 404, 409, 410, 422] {
             let decision = decided(&answered(status, None), &[1], 1);

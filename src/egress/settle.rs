@@ -60,7 +60,7 @@ impl Failed {
 
 impl Worker {
     /// Into the delay queue of this route and tier.
-    pub(super) async fn retry(&self, job: Job, failed: Failed, delay: Duration) {
+    pub(super) async fn retry(&self, job: Box<Job>, failed: Failed, delay: Duration) {
         warn!(
             route = &*self.name,
             queue = self.deliver.source.queue,
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     /// To where the route puts messages that it gives up on.
-    pub(super) async fn park(&self, job: Job, failed: Failed, reason: Reason) {
+    pub(super) async fn park(&self, job: Box<Job>, failed: Failed, reason: Reason) {
         let park = &self.deliver.failure.park;
         warn!(
             route = &*self.name,
@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// A message whose call has not come, for one reason or another.
-    pub(super) async fn leave(&self, job: Job, leave: Leave) {
+    pub(super) async fn leave(&self, job: Box<Job>, leave: Leave) {
         match leave {
             Leave::Held => self.put_back(job).await,
             Leave::Draining => {
@@ -126,7 +126,7 @@ impl Worker {
 
     /// To the end of its own queue, by a copy: a requeue would spend the queue's delivery limit, and
     /// the message would be the next to come again.
-    pub(super) async fn put_back(&self, job: Job) {
+    pub(super) async fn put_back(&self, job: Box<Job>) {
         let queue = &self.deliver.source.queue;
         let Ok(to) = ShortString::try_new(queue.as_str()) else {
             // No such queue can be consumed from.
@@ -145,7 +145,7 @@ impl Worker {
     /// Publishes a copy to the queue `to` and acknowledges the message once the copy is safe.
     async fn move_to(
         &self,
-        job: Job,
+        job: Box<Job>,
         failed: &Failed,
         to: String,
         parked: Option<(Reason, SystemTime)>,
@@ -175,7 +175,7 @@ impl Worker {
     }
 
     /// Acknowledges the message once its copy is safe.
-    async fn replace(&self, job: Job, publish: Publish, outcome: &'static str) {
+    async fn replace(&self, job: Box<Job>, publish: Publish, outcome: &'static str) {
         let give_up = |_: &Outcome| false;
         match self.publish(publish, &job, give_up).await {
             Some(_) => {
