@@ -25,9 +25,9 @@ pub(super) async fn accept(
     ingress: &Arc<Ingress>,
     inlet: &Arc<Inlet>,
     settings: &Accepted,
-    draft: Draft,
+    draft: Box<Draft>,
 ) -> Result<Response, Problem> {
-    let Draft { publish, id } = draft;
+    let Draft { publish, id, .. } = *draft;
     let routing_key = publish.routing_key.clone();
     let timeout = inlet.inbound.target.confirm_timeout;
     let sent = match &inlet.outbox {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, request::Parts};
 use lapin::types::ShortString;
 
-use super::inlet::Inlet;
+use super::{caller_ids::CallerIds, inlet::Inlet};
 use crate::{
     message::{BadRequest, Publish, RequestOptions, RequestValues, request},
     server::{Kind, Problem},
@@ -21,11 +21,13 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
-/// A message, and the id that its caller knows it by.
+/// A message, and how its caller knows it.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) publish: Publish,
     pub(super) id: ShortString,
+    /// To go back in the answer, where the route does that.
+    pub(super) own: CallerIds,
 }
 
 impl Draft {
@@ -85,7 +87,11 @@ impl Received {
             properties,
             body: self.body.clone(),
         };
-        Ok(Draft { publish, id })
+        Ok(Draft {
+            publish,
+            id,
+            own: CallerIds::default(),
+        })
     }
 }
 

@@ -44,7 +44,7 @@ use crate::{
 use call::Call;
 use caller_ids::CallerIds;
 use draft::{Draft, Received};
-use idempotency::Guard;
+use idempotency::{Guard, Identity};
 use inlet::Inlet;
 use router::{Found, Missed, Router};
 use spool::{Outbox, Settings};
@@ -155,7 +155,7 @@ impl Ingress {
     async fn answer(
         self: &Arc<Self>,
         found: Found<Inlet>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         arrived: Instant,
     ) -> Response {
         let inlet = &found.target;
@@ -187,52 +187,52 @@ impl Ingress {
             parameters: found.parameters,
             body: bytes,
         };
-        self.pass_on(inlet, received, arrived)
-            .await
-            .unwrap_or_else(Problem::into_response)
-    }
-
-    /// Makes the message of a whole request and hands it to the route's flow.
-    async fn pass_on(
-        self: &Arc<Self>,
-        inlet: &Arc<Inlet>,
-        received: Received,
-        arrived: Instant,
-    ) -> Result<Response, Problem> {
-        let draft = received.draft(inlet)?;
-        let guard = inlet.guard.as_ref();
-        let identity = guard.map(|guard| guard.identify(inlet, &received));
-        let identity = identity.transpose()?.flatten();
-        let goes_back = guard.is_some() || matches!(inlet.inbound.answer, Answer::Reply(_));
-        let own = match goes_back {
-            true => CallerIds::of(&received.parts.headers),
-            false => CallerIds::default(),
-        };
-        // The body counts as held until its last clone is gone, and the message has one. The head
-        // would stay in memory for as long as the call is held.
-        drop(received);
-        match guard.zip(identity) {
-            Some((guard, identity)) => {
-                idempotency::once(self, inlet, guard, identity, draft, own, arrived).await
+        let answered = match prepare(inlet, received) {
+            Ok((draft, Some((guard, identity)))) => {
+                idempotency::once(self, inlet, guard, identity, draft, arrived).await
             }
-            None => self.flow(inlet, draft, own, arrived).await,
-        }
+            Ok((draft, None)) => self.flow(inlet, draft, arrived).await,
+            Err(problem) => Err(problem),
+        };
+        answered.unwrap_or_else(Problem::into_response)
     }
 
+    /// Hands a message to the route's flow.
     async fn flow(
         self: &Arc<Self>,
         inlet: &Arc<Inlet>,
-        draft: Draft,
-        own: CallerIds,
+        draft: Box<Draft>,
         arrived: Instant,
     ) -> Result<Response, Problem> {
         match &inlet.inbound.answer {
             Answer::Accepted(settings) => accept::accept(self, inlet, settings, draft).await,
             Answer::Reply(settings) => {
-                request_reply::request_reply(self, inlet, settings, draft, own, arrived).await
+                request_reply::request_reply(self, inlet, settings, draft, arrived).await
             }
         }
     }
+}
+
+/// Makes the message of a whole request, and says which of the repeated calls it is.
+///
+/// Nothing of the request is left but the body, which the message has: the head would stay in memory
+/// for as long as the call is held.
+#[allow(
+    clippy::type_complexity,
+    reason = "it is taken apart where it is asked for"
+)]
+fn prepare(
+    inlet: &Inlet,
+    received: Received,
+) -> Result<(Box<Draft>, Option<(&Arc<Guard>, Identity)>), Problem> {
+    let mut draft = Box::new(received.draft(inlet)?);
+    let guard = inlet.guard.as_ref();
+    let identity = guard.map(|guard| guard.identify(inlet, &received));
+    let identity = identity.transpose()?.flatten();
+    if guard.is_some() || matches!(inlet.inbound.answer, Answer::Reply(_)) {
+        draft.own = CallerIds::of(&received.parts.headers);
+    }
+    Ok((draft, guard.zip(identity)))
 }
 
 /// Makes the drains of the routes.
@@ -293,7 +293,7 @@ impl Handler for Ingress {
         match found {
             Ok(found) => {
                 let call = Call::begin(&found.target, arrived);
-                let response = self.answer(found, request, arrived).await;
+                let response = self.answer(found, Box::new(request), arrived).await;
                 call.answered(response.status());
                 response
             }

@@ -28,6 +28,15 @@ enum Ended {
     Failed(Kind),
 }
 
+/// A call whose message is on its way.
+struct Begun {
+    waiter: Waiter,
+    publish: Detached<Outcome>,
+    routing_key: ShortString,
+    id: ShortString,
+    own: CallerIds,
+}
+
 /// Publishes the message, waits for its reply until the route's deadline, and answers with it.
 ///
 /// When the client leaves, this future is dropped and the waiter with it.
@@ -35,22 +44,59 @@ pub(super) async fn request_reply(
     ingress: &Arc<Ingress>,
     inlet: &Arc<Inlet>,
     settings: &Reply,
-    draft: Draft,
-    own: CallerIds,
+    draft: Box<Draft>,
     arrived: Instant,
 ) -> Result<Response, Problem> {
     let deadline = arrived + settings.timeout;
-    let Draft { mut publish, id } = draft;
-    let about = |kind: Kind, detail: &str| Problem::new(kind, detail).about(id.as_str());
+    let mut call = begin(ingress, inlet, settings, draft, deadline)?;
+    match hold_call(&mut call.waiter, &mut call.publish, deadline).await {
+        Ended::Replied(reply) => answer(ingress, inlet, settings, &call, reply),
+        Ended::Late { confirmed: true } => Err(Problem::new(
+            Kind::ReplyTimeout,
+            "the request was published and confirmed",
+        )
+        .about(call.id.as_str())),
+        Ended::Late { confirmed: false } => Err(Problem::new(
+            Kind::OutcomeUnknown,
+            "neither a confirm nor a reply came in time; the message may exist",
+        )
+        .about(call.id.as_str())),
+        Ended::Failed(kind) => {
+            call.waiter.withdraw();
+            Err(respond::explain(
+                kind,
+                inlet.exchange.as_str(),
+                call.routing_key.as_str(),
+                call.id.as_str(),
+            ))
+        }
+    }
+}
+
+/// Hands the message to the publisher. Not a part of the future above, which would keep room for the
+/// message for as long as the call is held.
+fn begin(
+    ingress: &Arc<Ingress>,
+    inlet: &Arc<Inlet>,
+    settings: &Reply,
+    draft: Box<Draft>,
+    deadline: Instant,
+) -> Result<Begun, Problem> {
+    let Draft {
+        mut publish,
+        id,
+        own,
+    } = *draft;
+    let refused = |kind: Kind, detail: &str| Problem::new(kind, detail).about(id.as_str());
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(about(
+        return Err(refused(
             Kind::ReplyTimeout,
             "the request took as long to come as the route waits for its reply",
         ));
     }
-    let Some(mut waiter) = ingress.replies.register(&inlet.metrics, settings.waiting) else {
-        return Err(about(
+    let Some(waiter) = ingress.replies.register(&inlet.metrics, settings.waiting) else {
+        return Err(refused(
             Kind::Overloaded,
             "as many calls wait for replies as the route allows",
         ));
@@ -59,27 +105,13 @@ pub(super) async fn request_reply(
     let routing_key = publish.routing_key.clone();
     let timeout = inlet.inbound.target.confirm_timeout.min(left);
     let publish = accept::begin(ingress, inlet, publish, &id, timeout);
-    match hold_call(&mut waiter, publish, deadline).await {
-        Ended::Replied(reply) => answer(ingress, inlet, settings, &own, &id, reply),
-        Ended::Late { confirmed: true } => Err(about(
-            Kind::ReplyTimeout,
-            "the request was published and confirmed",
-        )),
-        Ended::Late { confirmed: false } => Err(about(
-            Kind::OutcomeUnknown,
-            "neither a confirm nor a reply came in time; the message may exist",
-        )),
-        Ended::Failed(kind) => {
-            waiter.withdraw();
-            let exchange = inlet.exchange.as_str();
-            Err(respond::explain(
-                kind,
-                exchange,
-                routing_key.as_str(),
-                id.as_str(),
-            ))
-        }
-    }
+    Ok(Begun {
+        waiter,
+        publish,
+        routing_key,
+        id,
+        own,
+    })
 }
 
 /// Tells the worker where and under which id to reply, and the broker how long it matters.
@@ -109,7 +141,7 @@ fn address(
 /// and a publish that failed will have none.
 async fn hold_call(
     waiter: &mut Waiter,
-    mut publish: Detached<Outcome>,
+    publish: &mut Detached<Outcome>,
     deadline: Instant,
 ) -> Ended {
     let mut reply = pin!(waiter.wait(deadline));
@@ -121,7 +153,7 @@ async fn hold_call(
                 Some(reply) => Ended::Replied(Box::new(reply)),
                 None => Ended::Late { confirmed: published == Some(Outcome::Routed) },
             },
-            outcome = Pin::new(&mut publish), if published.is_none() => {
+            outcome = &mut *publish, if published.is_none() => {
                 match respond::refusal(&outcome) {
                     None | Some(Kind::OutcomeUnknown) => published = Some(outcome),
                     Some(kind) => return Ended::Failed(kind),
@@ -136,8 +168,7 @@ fn answer(
     ingress: &Ingress,
     inlet: &Inlet,
     settings: &Reply,
-    own: &CallerIds,
-    id: &ShortString,
+    Begun { id, own, .. }: &Begun,
     reply: Box<Message>,
 ) -> Result<Response, Problem> {
     let head = message::reply::response(&reply, settings).map_err(|error| {

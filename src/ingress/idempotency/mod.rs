@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::guard::Claimed;
 pub(super) use self::{guard::Guard, identity::Identity};
-use super::{Ingress, call::Detached, caller_ids::CallerIds, draft::Draft, inlet::Inlet};
+use super::{Ingress, call::Detached, draft::Draft, inlet::Inlet};
 use crate::{
     config::model::Answer,
     server::{Problem, Response},
@@ -29,8 +29,7 @@ pub(super) async fn once(
     inlet: &Arc<Inlet>,
     guard: &Arc<Guard>,
     identity: Identity,
-    draft: Draft,
-    own: CallerIds,
+    draft: Box<Draft>,
     arrived: Instant,
 ) -> Result<Response, Problem> {
     let call = Call {
@@ -40,7 +39,7 @@ pub(super) async fn once(
         identity,
         arrived,
     };
-    let carried_out = call.run(draft, own);
+    let carried_out = call.run(draft);
     match &inlet.inbound.answer {
         Answer::Accepted(_) => Detached::new(&ingress.tracker, carried_out).await,
         Answer::Reply(_) => Box::pin(carried_out).await,
@@ -56,7 +55,7 @@ struct Call {
 }
 
 impl Call {
-    async fn run(self, mut draft: Draft, own: CallerIds) -> Result<Response, Problem> {
+    async fn run(self, mut draft: Box<Draft>) -> Result<Response, Problem> {
         let Self {
             ingress,
             inlet,
@@ -64,12 +63,12 @@ impl Call {
             identity,
             arrived,
         } = self;
-        let claim = match guard.claim(&inlet, identity, &draft.id, &own).await? {
+        let claim = match guard.claim(&inlet, identity, &draft.id, &draft.own).await? {
             Claimed::Mine(claim) => claim,
             Claimed::Answered(response) => return Ok(response),
         };
         draft.rename(claim.message_id().clone());
-        let answered = ingress.flow(&inlet, draft, own, arrived).await;
+        let answered = ingress.flow(&inlet, draft, arrived).await;
         Detached::new(&ingress.tracker, claim.settle(inlet.clone(), answered)).await
     }
 }
