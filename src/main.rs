@@ -1,5 +1,10 @@
 //! The program: everything else is in the library.
 
+/// A request makes some eighty allocations, many of which another thread frees: the system's allocator
+/// spends a quarter of a request's instructions on them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     hareway::cli::main()
 }
