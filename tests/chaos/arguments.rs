@@ -23,7 +23,7 @@ pub struct Arguments {
     pub rows: Vec<String>,
     /// Part of a row's name, as `cargo test` passes it on.
     pub filters: Vec<String>,
-    /// A document whose table is to be replaced.
+    /// A document whose table is to be replaced, or only the lines of these rows.
     pub write: Option<PathBuf>,
     pub list: bool,
 }
@@ -65,6 +65,11 @@ impl Arguments {
             (true, Pace::Quick) => self.rounds.unwrap_or(20),
             (true, Pace::Slow) => self.slow_rounds.or(self.rounds).unwrap_or(5),
         }
+    }
+
+    /// Whether every row is wanted.
+    pub fn is_whole(&self) -> bool {
+        self.rows.is_empty() && self.filters.is_empty()
     }
 
     pub fn wants(&self, row: &str) -> bool {

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     drop(runtime);
     report::print(&finished);
     let written = match &arguments.write {
-        Some(file) => report::write(file, &finished, arguments.seed, took),
+        Some(file) => report::write(file, &finished, &arguments, took),
         None => Ok(()),
     };
     if let Err(error) = written {

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 use crate::{
     arena::Finished,
+    arguments::Arguments,
     rows::{self, Pace},
     tally::{Repeats, Tally},
 };
@@ -11,6 +12,23 @@ use crate::{
 /// Around the table in the document.
 const BEGIN: &str = "<!-- chaos: begin -->";
 const END: &str = "<!-- chaos: end -->";
+const HEAD: [&str; 15] = [
+    "fault",
+    "RabbitMQ",
+    "rounds",
+    "sent",
+    "accepted",
+    "replied",
+    "refused",
+    "cut",
+    "delivered",
+    "parked",
+    "lost",
+    "repeated",
+    "misattributed",
+    "hung",
+    "longest gap",
+];
 
 pub fn list() {
     for row in rows::ALL {
@@ -34,22 +52,28 @@ pub fn print_failures(finished: &[Finished]) {
     }
 }
 
-/// Replaces what is between the marks.
+/// Replaces what is between the marks. After a run of some rows the lines of all others stay, and
+/// below the table it says which these were.
 ///
 /// # Errors
 /// A file that cannot be read or written, or has no marks.
-pub fn write(file: &Path, finished: &[Finished], seed: u64, took: Duration) -> Result<(), String> {
+pub fn write(
+    file: &Path,
+    finished: &[Finished],
+    arguments: &Arguments,
+    took: Duration,
+) -> Result<(), String> {
     let say = |error: std::io::Error| format!("{}: {error}", file.display());
     let text = std::fs::read_to_string(file).map_err(say)?;
     let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
+        let (inside, after) = rest.split_once(END)?;
+        Some((before, inside, after))
     });
-    let (before, after) = parts.ok_or_else(|| format!("{}: no marks", file.display()))?;
-    let table = table(finished);
+    let (before, inside, after) = parts.ok_or_else(|| format!("{}: no marks", file.display()))?;
     let minutes = took.as_secs() / 60;
     let about = format!(
-        "Seed {seed}, Hareway {} ({} build), {}, {minutes} minutes.",
+        "Seed {}, Hareway {} ({} build), {}, {minutes} minutes.",
+        arguments.seed,
         env!("CARGO_PKG_VERSION"),
         if cfg!(debug_assertions) {
             "debug"
@@ -58,8 +82,35 @@ pub fn write(file: &Path, finished: &[Finished], seed: u64, took: Duration) -> R
         },
         machine(),
     );
-    let text = format!("{before}{BEGIN}\n{about}\n\n{table}{END}{after}");
-    std::fs::write(file, text).map_err(say)
+    let inside = match arguments.is_whole() {
+        true => format!("\n{about}\n\n{}", table(finished)),
+        false => amended(inside, finished, &about),
+    };
+    std::fs::write(file, format!("{before}{BEGIN}{inside}{END}{after}")).map_err(say)
+}
+
+/// What stood there, with the lines of these rows instead of theirs.
+fn amended(inside: &str, finished: &[Finished], about: &str) -> String {
+    let mut lines: Vec<String> = inside.lines().map(str::to_owned).collect();
+    let mut names: Vec<String> = Vec::new();
+    for row in finished {
+        let begin = format!("| {} | {} |", row.row.name, row.version);
+        let at = lines.iter().position(|line| line.starts_with(&begin));
+        match at {
+            Some(at) => lines[at] = line(row),
+            None => {
+                let end = lines.iter().rposition(|line| line.starts_with('|'));
+                lines.insert(end.map_or(lines.len(), |end| end + 1), line(row));
+            }
+        }
+        names.push(format!("`{}`", row.row.name));
+    }
+    names.dedup();
+    format!(
+        "{}\n\n{}, by itself: {about}\n",
+        lines.join("\n"),
+        names.join(", ")
+    )
 }
 
 /// What it was played on.
@@ -83,62 +134,45 @@ fn machine() -> String {
 }
 
 fn table(finished: &[Finished]) -> String {
-    let head = [
-        "fault",
-        "RabbitMQ",
-        "rounds",
-        "sent",
-        "accepted",
-        "replied",
-        "refused",
-        "cut",
-        "delivered",
-        "parked",
-        "lost",
-        "repeated",
-        "misattributed",
-        "hung",
-        "longest gap",
-    ];
-    let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    let mut table = format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
     for row in finished {
-        if let Some(why) = &row.skipped {
-            let name = row.row.name;
-            let cells = " |".repeat(head.len() - 3);
-            writeln!(
-                table,
-                "| {name} | {} | not played: {why} |{cells}",
-                row.version
-            )
-            .expect("a string");
-            continue;
-        }
-        let sum = &row.sum;
-        let failed = row.failures.len();
-        let rounds = match failed {
-            0 => row.rounds.to_string(),
-            _ => format!("{} ({failed} failed)", row.rounds),
-        };
-        let cells = [
-            row.row.name.to_owned(),
-            row.version.clone(),
-            rounds,
-            sum.sent.to_string(),
-            accepted(sum),
-            sum.replied.to_string(),
-            refused(sum),
-            (sum.cut + sum.left).to_string(),
-            sum.delivered.to_string(),
-            sum.parked.to_string(),
-            sum.lost.to_string(),
-            repeated(sum, row.row.repeats),
-            sum.misattributed.to_string(),
-            sum.hung.to_string(),
-            format!("{} / {}", seconds(sum.accept_gap), seconds(sum.call_gap)),
-        ];
-        writeln!(table, "| {} |", cells.join(" | ")).expect("a string");
+        writeln!(table, "{}", line(row)).expect("a string");
     }
     table
+}
+
+fn line(row: &Finished) -> String {
+    if let Some(why) = &row.skipped {
+        let cells = " |".repeat(HEAD.len() - 3);
+        return format!(
+            "| {} | {} | not played: {why} |{cells}",
+            row.row.name, row.version
+        );
+    }
+    let sum = &row.sum;
+    let failed = row.failures.len();
+    let rounds = match failed {
+        0 => row.rounds.to_string(),
+        _ => format!("{} ({failed} failed)", row.rounds),
+    };
+    let cells = [
+        row.row.name.to_owned(),
+        row.version.clone(),
+        rounds,
+        sum.sent.to_string(),
+        accepted(sum),
+        sum.replied.to_string(),
+        refused(sum),
+        (sum.cut + sum.left).to_string(),
+        sum.delivered.to_string(),
+        sum.parked.to_string(),
+        sum.lost.to_string(),
+        repeated(sum, row.row.repeats),
+        sum.misattributed.to_string(),
+        sum.hung.to_string(),
+        format!("{} / {}", seconds(sum.accept_gap), seconds(sum.call_gap)),
+    ];
+    format!("| {} |", cells.join(" | "))
 }
 
 fn accepted(sum: &Tally) -> String {

@@ -52,13 +52,25 @@ impl Amqp {
 
     /// A durable classic queue.
     pub async fn queue(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
+        let new = self.new_queue(name, arguments).await;
+        assert!(new, "the queue {name} is there, and another one");
+    }
+
+    /// Declares a queue; `false` where there is one already with other arguments.
+    pub async fn new_queue(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> bool {
         let options = QueueDeclareOptions {
             durable: true,
             ..QueueDeclareOptions::default()
         };
         let channel = self.channel().await;
         let declared = channel.queue_declare(name.into(), options, table(arguments));
-        limit("queue.declare", declared).await;
+        let declared = async {
+            match declared.await {
+                Err(error) if is_soft(&error, 406) => Ok(false),
+                declared => declared.map(|_| true),
+            }
+        };
+        limit("queue.declare", declared).await
     }
 
     pub async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) {
@@ -86,7 +98,7 @@ impl Amqp {
                 messages: found.message_count(),
                 consumers: found.consumer_count(),
             }),
-            Ok(Err(error)) if error.to_string().contains("404") || is_not_found(&error) => None,
+            Ok(Err(error)) if error.to_string().contains("404") || is_soft(&error, 404) => None,
             Ok(Err(error)) => panic!("queue.declare passive {queue}: {error}"),
             Err(_) => panic!("queue.declare passive {queue}: no answer"),
         }
@@ -233,8 +245,9 @@ async fn limit<T>(what: &str, method: impl Future<Output = lapin::Result<T>>) ->
         .unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(error) if error.get_id() == 404)
+/// Whether the broker has answered with this reply code.
+fn is_soft(error: &lapin::Error, code: u16) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(error) if error.get_id() == code)
 }
 
 /// Short for the arguments of a queue or the headers of a message.
