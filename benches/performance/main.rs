@@ -6,6 +6,7 @@
     reason = "printing is what it is for"
 )]
 
+mod amend;
 mod backend;
 mod broker;
 mod closed_loop;
@@ -62,12 +63,18 @@ fn main() -> anyhow::Result<()> {
         return runtime.block_on(job.run(&url));
     }
     if arguments == ["page"] {
-        let run: Run = serde_json::from_str(&fs::read_to_string(KEPT)?)?;
-        return page::write(&settings::page(), &run);
+        return page::write(&settings::page(), &kept()?);
     }
     let settings = Settings::new(&arguments)?;
+    let whole = settings.amend.then(kept).transpose()?;
     let run = runtime.block_on(run(&settings))?;
-    report(&settings, &run)
+    report(&settings, run, whole)
+}
+
+/// The last whole run.
+fn kept() -> anyhow::Result<Run> {
+    let text = fs::read_to_string(KEPT).with_context(|| format!("no run is kept in {KEPT}"))?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<Run> {
@@ -140,15 +147,23 @@ async fn machine(settings: &Settings) -> anyhow::Result<Machine> {
     })
 }
 
-/// A whole run goes to the page, a part of one to the terminal.
-fn report(settings: &Settings, run: &Run) -> anyhow::Result<()> {
-    println!("{}", page::render(run)?);
-    if settings.whole() {
-        fs::write(KEPT, serde_json::to_string_pretty(run)?)?;
-        page::write(&settings.page, run)?;
+/// A whole run goes to the page, and so does one whose parts take their places in it; any other to
+/// the terminal only.
+fn report(settings: &Settings, run: Run, whole: Option<Run>) -> anyhow::Result<()> {
+    println!("{}", page::render(&run)?);
+    let Errors { count, first } = run.errors();
+    let page = match whole {
+        Some(mut whole) => {
+            amend::amend(&mut whole, &settings.parts, &run)?;
+            Some(whole)
+        }
+        None => settings.whole().then_some(run),
+    };
+    if let Some(page) = page {
+        fs::write(KEPT, serde_json::to_string_pretty(&page)?)?;
+        page::write(&settings.page, &page)?;
         eprintln!("written to {}", settings.page.display());
     }
-    let Errors { count, first } = run.errors();
     anyhow::ensure!(
         count == 0,
         "this run had {count} errors, its figures say little; the first: {}",

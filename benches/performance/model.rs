@@ -185,6 +185,9 @@ pub(crate) struct Run {
     pub(crate) starts: Vec<Starts>,
     /// Median nanoseconds of each micro bench, by name.
     pub(crate) micro: BTreeMap<String, f64>,
+    /// Parts that were measured once more later, by their names.
+    #[serde(default)]
+    pub(crate) amended: BTreeMap<String, Machine>,
 }
 
 // === impl Flow ===

@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) node: Option<Node>,
     /// Enough to see that everything works, and no more.
     pub(crate) quick: bool,
+    /// What is measured takes its place in the last whole run.
+    pub(crate) amend: bool,
     pub(crate) parts: Vec<Part>,
     pub(crate) rounds: usize,
     pub(crate) seconds: u64,
@@ -110,7 +112,8 @@ impl Part {
 impl Settings {
     /// From the environment; `parts` are names, none of them is all.
     pub(crate) fn new(parts: &[String]) -> anyhow::Result<Self> {
-        let quick = env::var("BENCH_QUICK").is_ok_and(|value| !value.is_empty());
+        let is_set = |name| env::var(name).is_ok_and(|value| !value.is_empty());
+        let quick = is_set("BENCH_QUICK");
         let pick = |full, quickly| if quick { quickly } else { full };
         let parts: anyhow::Result<Vec<Part>> = parts.iter().map(|name| Part::named(name)).collect();
         let mut parts = parts?;
@@ -121,6 +124,7 @@ impl Settings {
             amqp_url: env::var("AMQP_URL").context("AMQP_URL is not set: make bench")?,
             node: Node::from_environment(),
             quick,
+            amend: is_set("BENCH_AMEND"),
             parts,
             rounds: number("BENCH_ROUNDS", pick(3, 1))?,
             seconds: number("BENCH_SECONDS", pick(5, 1))? as u64,

@@ -103,12 +103,14 @@ impl App {
             buffer.clone(),
             store.as_ref(),
         )?;
-        let client = Client::new()?;
+        let delivers = || {
+            let routes = config.routes.iter();
+            routes.filter_map(|route| Some((route, route.deliver()?)))
+        };
+        let calls = delivers().map(|(_, deliver)| deliver.source.concurrency);
+        let client = Client::new(calls.sum())?;
         let mut forwarders = Vec::new();
-        for route in &config.routes {
-            let Some(deliver) = route.deliver() else {
-                continue;
-            };
+        for (route, deliver) in delivers() {
             let deliveries = broker.subscribe(&deliver.source.queue, deliver.source.prefetch)?;
             let metrics = metrics.route(&route.name, Side::Deliver);
             let (publisher, client) = (publisher.clone(), client.clone());

@@ -15,7 +15,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// Idle connections are closed after this; most servers keep theirs longer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-const IDLE_PER_HOST: usize = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -52,11 +51,11 @@ pub(super) struct Deadline {
 // === impl Client ===
 
 impl Client {
-    /// With the system's certificate authorities.
+    /// With the system's certificate authorities, for at most so many calls at once.
     ///
     /// # Errors
     /// When the TLS library refuses its own defaults.
-    pub fn new() -> Result<Self, ClientError> {
+    pub fn new(calls: usize) -> Result<Self, ClientError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -70,7 +69,9 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
+            // A connection for each call that there can be: a smaller pool would close and open one
+            // for every call beyond its size.
+            .pool_max_idle_per_host(calls)
             .build(connector);
         Ok(Self(client))
     }

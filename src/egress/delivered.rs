@@ -2,9 +2,11 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use foldhash::quality::RandomState;
 
 use crate::message::Message;
 
@@ -15,6 +17,7 @@ use crate::message::Message;
 #[derive(Debug)]
 pub(super) struct Delivered {
     limit: usize,
+    /// Seeded at random, and fast where bodies are large: each is hashed as a whole.
     hashing: RandomState,
     memory: Mutex<Memory>,
 }
@@ -40,7 +43,7 @@ impl Delivered {
     pub(super) fn new(prefetch: u16) -> Self {
         Self {
             limit: usize::from(prefetch).max(1) * 2,
-            hashing: RandomState::new(),
+            hashing: RandomState::default(),
             memory: Mutex::default(),
         }
     }

@@ -134,7 +134,7 @@ impl Rig {
             &route,
             deliveries,
             publisher,
-            Client::new().unwrap(),
+            Client::new(64).unwrap(),
             metrics.route(&route.name, Side::Deliver),
             Buffer::new(1024 * 1024),
         );

@@ -76,9 +76,14 @@ fn machine(run: &Run) -> String {
     } else {
         ""
     };
+    let again: String = run
+        .amended
+        .iter()
+        .map(|(part, machine)| format!(" `{part}` was measured later ({}).", machine.revision))
+        .collect();
     format!(
         "Hareway {} ({}), {}; {} cores ({}), Linux {}. {} rounds of {} s, {} messages delivered. Load average before: {}; \
-         other processes took {:.0} % of the CPU. {:.0} minutes.{quick}",
+         other processes took {:.0} % of the CPU. {:.0} minutes.{again}{quick}",
         env!("CARGO_PKG_VERSION"),
         of.revision,
         of.broker,
