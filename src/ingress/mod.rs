@@ -187,12 +187,15 @@ impl Ingress {
             parameters: found.parameters,
             body: bytes,
         };
-        let answered = match prepare(inlet, received) {
-            Ok((draft, Some((guard, identity)))) => {
+        let (draft, identity) = match prepare(inlet, received) {
+            Ok(prepared) => prepared,
+            Err(problem) => return problem.into_response(),
+        };
+        let answered = match inlet.guard.as_ref().zip(identity) {
+            Some((guard, identity)) => {
                 idempotency::once(self, inlet, guard, identity, draft, arrived).await
             }
-            Ok((draft, None)) => self.flow(inlet, draft, arrived).await,
-            Err(problem) => Err(problem),
+            None => self.flow(inlet, draft, arrived).await,
         };
         answered.unwrap_or_else(Problem::into_response)
     }
@@ -217,14 +220,7 @@ impl Ingress {
 ///
 /// Nothing of the request is left but the body, which the message has: the head would stay in memory
 /// for as long as the call is held.
-#[allow(
-    clippy::type_complexity,
-    reason = "it is taken apart where it is asked for"
-)]
-fn prepare(
-    inlet: &Inlet,
-    received: Received,
-) -> Result<(Box<Draft>, Option<(&Arc<Guard>, Identity)>), Problem> {
+fn prepare(inlet: &Inlet, received: Received) -> Result<(Box<Draft>, Option<Identity>), Problem> {
     let mut draft = Box::new(received.draft(inlet)?);
     let guard = inlet.guard.as_ref();
     let identity = guard.map(|guard| guard.identify(inlet, &received));
@@ -232,7 +228,7 @@ fn prepare(
     if guard.is_some() || matches!(inlet.inbound.answer, Answer::Reply(_)) {
         draft.own = CallerIds::of(&received.parts.headers);
     }
-    Ok((draft, guard.zip(identity)))
+    Ok((draft, identity))
 }
 
 /// Makes the drains of the routes.

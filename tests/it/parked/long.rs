@@ -187,14 +187,10 @@ async fn a_lost_acknowledgement_is_no_discard() {
     let breaker = Breaker::start(rig.url(), ACK).await;
     let tool = Tool::at(&rig, &breaker.url(rig.url()), STRANGE);
     let queue = rig.queue("q").await;
-    fill(&rig, &queue, 10).await;
-    let words = ["discard", "--queue", &queue, "--all", "--yes", "--json"];
-    let ran = tool.run(&words).await.expect(1);
-    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    let tally = &document["tally"];
-    assert_eq!(tally["discarded"], 0, "{document}");
+    let (ran, tally) = discard_ten(&rig, &tool, &queue).await;
+    assert_eq!(tally["discarded"], 0, "{tally}");
     let unknown = tally["unknown"].as_u64().unwrap();
-    assert!((1..=10).contains(&unknown), "{document}");
+    assert!((1..=10).contains(&unknown), "{tally}");
     let said = format!("shown that {unknown} messages are off `{queue}`");
     assert!(ran.err.contains(&said), "{}", ran.err);
     rig.settles_at(&queue, 10).await;
@@ -220,16 +216,22 @@ async fn a_lost_cancel_shows_no_discard() {
     let breaker = Breaker::start(rig.url(), CANCEL).await;
     let tool = Tool::at(&rig, &breaker.url(rig.url()), STRANGE);
     let queue = rig.queue("q").await;
-    fill(&rig, &queue, 10).await;
-    let words = ["discard", "--queue", &queue, "--all", "--yes", "--json"];
-    let ran = tool.run(&words).await.expect(1);
-    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    let tally = &document["tally"];
+    let (_, tally) = discard_ten(&rig, &tool, &queue).await;
     assert_eq!(
         (&tally["discarded"], &tally["unknown"]),
         (&0.into(), &10.into()),
-        "{document}"
+        "{tally}"
     );
+}
+
+/// Discards ten messages, which fails; what is told of it.
+async fn discard_ten(rig: &Rig, tool: &Tool, queue: &str) -> (super::Ran, serde_json::Value) {
+    fill(rig, queue, 10).await;
+    let words = ["discard", "--queue", queue, "--all", "--yes", "--json"];
+    let ran = tool.run(&words).await.expect(1);
+    let mut document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let tally = document["tally"].take();
+    (ran, tally)
 }
 
 /// A queue whose only active consumer is somebody else: no wait without end, and it says so.
