@@ -136,14 +136,15 @@ pub(crate) fn open_files_limit() -> anyhow::Result<usize> {
 pub(crate) fn machine_cpu_seconds() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().context("an empty stat")?;
-    // user, nice, system
-    let ticks: u64 = line
+    let ticks: Vec<u64> = line
         .split_whitespace()
         .skip(1)
-        .take(3)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Ok(ticks as f64 / TICKS_PER_SECOND)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // user, nice, system, irq and softirq: the last two are also in the time of whatever process they
+    // interrupted.
+    let busy = [0, 1, 2, 5, 6].iter().filter_map(|field| ticks.get(*field));
+    Ok(busy.sum::<u64>() as f64 / TICKS_PER_SECOND)
 }
 
 /// The load average over one minute.
