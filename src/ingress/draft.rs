@@ -87,11 +87,11 @@ impl Received {
             properties,
             body: self.body.clone(),
         };
-        Ok(Draft {
-            publish,
-            id,
-            own: CallerIds::default(),
-        })
+        let own = match inlet.gives_ids_back() {
+            true => CallerIds::of(&self.parts.headers),
+            false => CallerIds::default(),
+        };
+        Ok(Draft { publish, id, own })
     }
 }
 

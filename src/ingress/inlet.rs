@@ -82,6 +82,11 @@ impl Inlet {
             && matches!(self.inbound.answer, Answer::Accepted(_))
     }
 
+    /// Whether answers have the caller's own ids in them.
+    pub(super) fn gives_ids_back(&self) -> bool {
+        self.guard.is_some() || matches!(self.inbound.answer, Answer::Reply(_))
+    }
+
     /// Counts and logs what a publish came to.
     pub(super) fn published(&self, outcome: &Outcome, id: &str, took: Duration) {
         self.metrics.publish_seconds.observe(took.as_secs_f64());

@@ -42,7 +42,6 @@ use crate::{
     telemetry::{Metrics, RouteMetrics, Side},
 };
 use call::Call;
-use caller_ids::CallerIds;
 use draft::{Draft, Received};
 use idempotency::{Guard, Identity};
 use inlet::Inlet;
@@ -221,13 +220,10 @@ impl Ingress {
 /// Nothing of the request is left but the body, which the message has: the head would stay in memory
 /// for as long as the call is held.
 fn prepare(inlet: &Inlet, received: Received) -> Result<(Box<Draft>, Option<Identity>), Problem> {
-    let mut draft = Box::new(received.draft(inlet)?);
+    let draft = Box::new(received.draft(inlet)?);
     let guard = inlet.guard.as_ref();
     let identity = guard.map(|guard| guard.identify(inlet, &received));
     let identity = identity.transpose()?.flatten();
-    if guard.is_some() || matches!(inlet.inbound.answer, Answer::Reply(_)) {
-        draft.own = CallerIds::of(&received.parts.headers);
-    }
     Ok((draft, identity))
 }
 

@@ -51,16 +51,16 @@ pub(super) async fn request_reply(
     let mut call = begin(ingress, inlet, settings, draft, deadline)?;
     match hold_call(&mut call.waiter, &mut call.publish, deadline).await {
         Ended::Replied(reply) => answer(ingress, inlet, settings, &call, reply),
-        Ended::Late { confirmed: true } => Err(Problem::new(
+        Ended::Late { confirmed: true } => Err(refused(
+            &call.id,
             Kind::ReplyTimeout,
             "the request was published and confirmed",
-        )
-        .about(call.id.as_str())),
-        Ended::Late { confirmed: false } => Err(Problem::new(
+        )),
+        Ended::Late { confirmed: false } => Err(refused(
+            &call.id,
             Kind::OutcomeUnknown,
             "neither a confirm nor a reply came in time; the message may exist",
-        )
-        .about(call.id.as_str())),
+        )),
         Ended::Failed(kind) => {
             call.waiter.withdraw();
             Err(respond::explain(
@@ -87,16 +87,17 @@ fn begin(
         id,
         own,
     } = *draft;
-    let refused = |kind: Kind, detail: &str| Problem::new(kind, detail).about(id.as_str());
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(refused(
+            &id,
             Kind::ReplyTimeout,
             "the request took as long to come as the route waits for its reply",
         ));
     }
     let Some(waiter) = ingress.replies.register(&inlet.metrics, settings.waiting) else {
         return Err(refused(
+            &id,
             Kind::Overloaded,
             "as many calls wait for replies as the route allows",
         ));
@@ -112,6 +113,10 @@ fn begin(
         id,
         own,
     })
+}
+
+fn refused(id: &ShortString, kind: Kind, detail: &str) -> Problem {
+    Problem::new(kind, detail).about(id.as_str())
 }
 
 /// Tells the worker where and under which id to reply, and the broker how long it matters.
